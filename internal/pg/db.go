@@ -1,0 +1,138 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DB is a small pool of sessions that opens on first use. Every statement runs in a transaction whose settings are
+// local to it, because a pooler may hand the session to somebody else afterwards.
+type DB struct {
+	settings Settings
+
+	mu      sync.Mutex
+	pool    *pgxpool.Pool
+	checked bool // the server has been recognised as a supported engine
+}
+
+// Open returns a DB; it does not connect.
+func Open(settings Settings) *DB { return &DB{settings: settings} }
+
+// Close ends all sessions.
+func (db *DB) Close() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.pool != nil {
+		db.pool.Close()
+		db.pool, db.checked = nil, false
+	}
+}
+
+// Setting is one run-time parameter for the length of a transaction.
+type Setting struct{ Name, Value string }
+
+// Timeout returns a setting whose value is a duration. The server takes whole milliseconds, and 0 means for ever, so
+// that anything shorter than one millisecond becomes one.
+func Timeout(name string, d time.Duration) Setting {
+	return Setting{name, strconv.FormatInt(max(d.Milliseconds(), 1), 10) + "ms"}
+}
+
+// abandoned is how long the server keeps a transaction of ours open after the provider went silent: locks of a
+// provider that was killed must not outlive it.
+const abandoned = 10 * time.Second
+
+// lookTimeout bounds the statements that only look. Catalog reads take milliseconds; one that waits, waits for
+// somebody's lock, and a plan must not queue.
+const lookTimeout = 5 * time.Second
+
+// Look runs fn in a read-only transaction with short timeouts, for catalog reads and checks.
+func (db *DB) Look(ctx context.Context, fn func(tx pgx.Tx) error) error {
+	return db.Tx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, []Setting{
+		Timeout("lock_timeout", time.Second), Timeout("statement_timeout", lookTimeout),
+	}, fn)
+}
+
+// Tx runs fn in a transaction with the given settings and commits it if fn returns nil. An error from the commit
+// itself wraps ErrCommit.
+func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting, fn func(tx pgx.Tx) error) (err error) {
+	pool, err := db.open(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := pool.BeginTx(ctx, options)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			// The first error is the news. The rollback needs its own time when ctx has ended.
+			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
+			_ = tx.Rollback(ending)
+			cancel()
+		}
+	}()
+	if err := db.prepare(ctx, tx, settings); err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return errors.Join(ErrCommit, err)
+	}
+	return nil
+}
+
+// ErrCommit marks an error of a COMMIT. If the session was lost as well (IsConnectionLost), the transaction may or
+// may not have happened, and only the database can tell.
+var ErrCommit = errors.New("commit")
+
+func (db *DB) prepare(ctx context.Context, tx pgx.Tx, settings []Setting) error {
+	all := append([]Setting{
+		Timeout("idle_in_transaction_session_timeout", abandoned),
+		// A statement of a provider that was killed ends within a second instead of running on.
+		Timeout("client_connection_check_interval", time.Second),
+	}, settings...)
+	if db.settings.Role != "" {
+		all = append(all, Setting{"role", db.settings.Role})
+	}
+	names, values := make([]string, len(all)), make([]string, len(all))
+	for i, s := range all {
+		names[i], values[i] = s.Name, s.Value
+	}
+	_, err := tx.Exec(ctx, `SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS s(name, value)`,
+		names, values)
+	if err != nil {
+		return fmt.Errorf("prepare the transaction: %w", err)
+	}
+	return nil
+}
+
+// open connects on first use and refuses engines that are not PostgreSQL.
+func (db *DB) open(ctx context.Context) (*pgxpool.Pool, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.pool == nil {
+		config, err := db.settings.poolConfig()
+		if err != nil {
+			return nil, err
+		}
+		if db.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), config); err != nil {
+			return nil, err
+		}
+	}
+	if !db.checked {
+		if err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return checkEngine(ctx, tx) }); err != nil {
+			return nil, err
+		}
+		db.checked = true
+	}
+	return db.pool, nil
+}

@@ -1,0 +1,92 @@
+package provider
+
+import (
+	"context"
+	"maps"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+)
+
+// commonModel holds the attributes that all stages have.
+type commonModel struct {
+	ID         types.String   `tfsdk:"id"`
+	Schema     types.String   `tfsdk:"schema"`
+	Table      types.String   `tfsdk:"table"`
+	Statements types.List     `tfsdk:"statements"`
+	Timeouts   timeouts.Value `tfsdk:"timeouts"`
+}
+
+func (m *commonModel) common() *commonModel { return m }
+
+func (m *commonModel) tableName() pg.TableName {
+	return pg.TableName{Schema: m.Schema.ValueString(), Name: m.Table.ValueString()}
+}
+
+// setImported fills in what an import identifier says of the table.
+func (m *commonModel) setImported(id string, table pg.TableName) {
+	m.ID = types.StringValue(id)
+	m.Schema = types.StringValue(table.Schema)
+	m.Table = types.StringValue(table.Name)
+}
+
+var identifier = []validator.String{stringvalidator.LengthBetween(1, pg.MaxIdentifierBytes)}
+
+var statementType = map[string]attr.Type{"sql": types.StringType, "lock": types.StringType, "effect": types.StringType}
+
+// stageSchema returns the schema of a stage: its own attributes and the common ones.
+func stageSchema(ctx context.Context, description, idExample string, own map[string]schema.Attribute) schema.Schema {
+	attributes := map[string]schema.Attribute{
+		"id": schema.StringAttribute{Computed: true,
+			MarkdownDescription: "Identity of the stage in the ledger, such as `" + idExample + "`. It stays when columns are added or removed later.",
+			PlanModifiers:       []planmodifier.String{stringplanmodifier.UseStateForUnknown()}},
+		"schema": schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString("public"), Validators: identifier,
+			MarkdownDescription: "Schema of the table, exactly as it is written in the catalogs. The default is `public`. Changing it replaces the resource.",
+			PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()}},
+		"table": schema.StringAttribute{Required: true, Validators: identifier,
+			MarkdownDescription: "Name of the table, without quotes, exactly as it is written in the catalogs. Refer to the `table` attribute of the " +
+				"stage that comes before, so that Terraform keeps the order. Changing it replaces the resource.",
+			PlanModifiers: []planmodifier.String{stringplanmodifier.RequiresReplace()}},
+		"statements": schema.ListNestedAttribute{Computed: true,
+			MarkdownDescription: "What the stage runs. It is known at plan time and depends on the configuration alone, so that it can be reviewed and " +
+				"checked by policies.",
+			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+				"sql": schema.StringAttribute{Computed: true, MarkdownDescription: "The statement."},
+				"lock": schema.StringAttribute{Computed: true, MarkdownDescription: "The strongest lock that it takes on the table, by its name in " +
+					"PostgreSQL's documentation."},
+				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only` or `batched update`."},
+			}}},
+		"timeouts": timeouts.Attributes(ctx, timeouts.Opts{Create: true, Update: true, Delete: true,
+			CreateDescription: "How long creating may take, such as `\"30m\"`.",
+			UpdateDescription: "How long updating may take, such as `\"30m\"`.",
+			DeleteDescription: "How long destroying may take, such as `\"30m\"`."}),
+	}
+	maps.Copy(attributes, own)
+	return schema.Schema{MarkdownDescription: description, Attributes: attributes}
+}
+
+// showStatements turns statements into the value of the attribute.
+func showStatements(statements []ddl.Statement) (types.List, diag.Diagnostics) {
+	var diags diag.Diagnostics
+	values := make([]attr.Value, len(statements))
+	for i, s := range statements {
+		object, more := types.ObjectValue(statementType, map[string]attr.Value{
+			"sql": types.StringValue(s.SQL), "lock": types.StringValue(string(s.Lock)), "effect": types.StringValue(string(s.Effect))})
+		diags.Append(more...)
+		values[i] = object
+	}
+	list, more := types.ListValue(types.ObjectType{AttrTypes: statementType}, values)
+	diags.Append(more...)
+	return list, diags
+}

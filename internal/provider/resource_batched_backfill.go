@@ -1,0 +1,110 @@
+package provider
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
+)
+
+type backfillModel struct {
+	commonModel
+	Set         types.Map    `tfsdk:"set"`
+	Overwrite   types.Bool   `tfsdk:"overwrite"`
+	Where       types.String `tfsdk:"where"`
+	Status      types.String `tfsdk:"status"`
+	RowsUpdated types.Int64  `tfsdk:"rows_updated"`
+}
+
+// backfillTimeout leaves the largest tables their time; nothing is lost when it ends.
+const backfillTimeout = 7 * 24 * time.Hour
+
+func newBatchedBackfill() resource.Resource {
+	return &stageResource[backfillModel, *backfillModel, *backfill.Spec, backfill.State]{
+		definition: definition[backfillModel, *backfill.Spec, backfill.State]{
+			name:         "batched_backfill",
+			schema:       backfillSchema,
+			known:        func(m *backfillModel) bool { return known(m.Schema, m.Table, m.Set, m.Overwrite, m.Where) },
+			spec:         backfillSpec,
+			identify:     func(s *backfill.Spec) string { return backfill.ID(s.Table, s.Set) },
+			sameSpec:     func(a, b *backfill.Spec) bool { return a.SameWork(b) },
+			plan:         planBackfill,
+			show:         showBackfill,
+			begun:        func(observed backfill.State) bool { return observed.Status != "" },
+			imported:     importBackfill,
+			describe:     func(s *backfill.Spec) string { return "Backfill of " + s.Table.String() },
+			applyTimeout: backfillTimeout,
+		},
+	}
+}
+
+func backfillSchema(ctx context.Context) schema.Schema {
+	nonEmpty := []validator.String{stringvalidator.LengthAtLeast(1)}
+	return stageSchema(ctx,
+		"Fills columns of the rows that exist, in small transactions that take row locks only, and proves at the end that no row is left. It can be "+
+			"interrupted at any instant, by Ctrl-C as well as by a crash: the next apply goes on where it stopped. Destroying the resource forgets "+
+			"the job; the data stays.",
+		"public.users/first_name,last_name",
+		map[string]schema.Attribute{
+			"set": schema.MapAttribute{Required: true, ElementType: types.StringType,
+				MarkdownDescription: "SQL expression over the row, by target column. A target that has a value already keeps it, so that what a service wrote " +
+					"is never overwritten. The expressions are compiled against the live table at plan time.",
+				Validators: []validator.Map{mapvalidator.SizeAtLeast(1), mapvalidator.KeysAre(identifier...), mapvalidator.ValueStringsAre(nonEmpty...)}},
+			"overwrite": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Whether to recompute every target that differs from its expression, instead of only filling those that are `NULL`. The " +
+					"default is `false`."},
+			"where": schema.StringAttribute{Optional: true, Validators: nonEmpty,
+				MarkdownDescription: "SQL condition that narrows the rows."},
+			"status": schema.StringAttribute{Computed: true,
+				MarkdownDescription: "`running` while rows are left to do, `complete` after the proof."},
+			"rows_updated": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many rows the backfill has updated. Rows that services had filled " +
+				"already are not among them."},
+		})
+}
+
+func backfillSpec(ctx context.Context, m, _ *backfillModel) (*backfill.Spec, diag.Diagnostics) {
+	spec := &backfill.Spec{ID: m.ID.ValueString(), Table: m.tableName(), Set: make(map[string]string), Overwrite: m.Overwrite.ValueBool(),
+		Where: m.Where.ValueString(), Workers: backfill.DefaultWorkers}
+	return spec, m.Set.ElementsAs(ctx, &spec.Set, false)
+}
+
+// planBackfill shows that an interrupted backfill is going to be completed.
+func planBackfill(m, prior *backfillModel, changed bool) (pending bool, diags diag.Diagnostics) {
+	if prior == nil {
+		// An interrupted create reports success with the status "running", so the plan must not promise "complete".
+		m.Status, m.RowsUpdated = types.StringUnknown(), types.Int64Unknown()
+		return true, nil
+	}
+	pending = prior.Status.ValueString() != string(ledger.Complete)
+	m.Status, m.RowsUpdated = prior.Status, prior.RowsUpdated
+	if pending || changed {
+		m.Status, m.RowsUpdated = types.StringValue(string(ledger.Complete)), types.Int64Unknown()
+	}
+	return pending, nil
+}
+
+func showBackfill(ctx context.Context, m *backfillModel, observed backfill.State) diag.Diagnostics {
+	m.Status = types.StringValue(string(observed.Status))
+	m.RowsUpdated = types.Int64Value(observed.RowsUpdated)
+	m.Overwrite = types.BoolValue(observed.Spec.Overwrite)
+	m.Where = nullIfEmpty(observed.Spec.Where)
+	var diags diag.Diagnostics
+	m.Set, diags = types.MapValueFrom(ctx, types.StringType, observed.Spec.Set)
+	return diags
+}
+
+func importBackfill(ctx context.Context, m *backfillModel, _ []string) (diags diag.Diagnostics) {
+	// The ledger has the rest.
+	m.Set, diags = types.MapValueFrom(ctx, types.StringType, map[string]string{})
+	return diags
+}

@@ -1,0 +1,246 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+)
+
+// State is what can be observed of a backfill.
+type State struct {
+	Status      ledger.Status
+	RowsUpdated int64
+	// Spec is the backfill as the ledger has it.
+	Spec Spec
+}
+
+var _ stage.Stage[State] = (*Spec)(nil)
+
+// Apply runs the backfill to its end, or from where an earlier Apply stopped. When ctx ends first, it returns ctx's
+// error together with what has been done.
+func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
+	if err := env.Ledger.Ensure(ctx, env.DB); err != nil {
+		return State{}, err
+	}
+	j, err := s.begin(ctx, env)
+	if err != nil {
+		return State{}, err
+	}
+	err = j.run(ctx)
+	// The lease must not outlive the work, also when ctx has ended.
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	state := State{Status: ledger.Running, Spec: *s}
+	if err == nil {
+		state.Status = ledger.Complete
+	}
+	endErr := env.DB.Tx(ending, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) (err error) {
+		if err := env.Ledger.ReleaseLease(ending, tx, j.lease); err != nil {
+			return err
+		}
+		state.RowsUpdated, err = env.Ledger.RowsUpdated(ending, tx, j.lease.StageID)
+		return err
+	})
+	if err == nil && endErr != nil {
+		return state, endErr
+	}
+	if err != nil && ctx.Err() != nil {
+		return state, ctx.Err()
+	}
+	return state, j.explain(err)
+}
+
+// bookkeeping bounds the transactions that touch only the ledger.
+var bookkeeping = []pg.Setting{pg.Timeout("lock_timeout", 5*time.Second), pg.Timeout("statement_timeout", 10*time.Second)}
+
+// continues reports whether the record is of this very backfill of this very table, so that its checkpoints count.
+func (s *Spec) continues(record *ledger.Stage, table *pg.Table) bool {
+	was, err := stage.Decode[Spec](record.Spec)
+	return err == nil && record.TableOID == table.OID && was.needsWork() == s.needsWork()
+}
+
+// begin checks the live table, records the stage and takes the lease. It waits out the lease of a holder that died.
+func (s *Spec) begin(ctx context.Context, env *stage.Env) (*job, error) {
+	pause := backoff.NewConstantBackOff(500 * time.Millisecond)
+	j, err := backoff.Retry(ctx, func() (*job, error) {
+		j, err := s.tryBegin(ctx, env)
+		var held *ledger.LeaseHeldError
+		if err != nil && !errors.As(err, &held) {
+			return nil, backoff.Permanent(err)
+		}
+		return j, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(ledger.LeaseTTL+2*time.Second))
+	var held *ledger.LeaseHeldError
+	if errors.As(err, &held) {
+		return nil, finding.New(fmt.Sprintf("Backfill of %s is already running", s.describe()),
+			fmt.Sprintf("It is being run by %s, which renews its lease. Two applies never run one backfill.\n\nWait until that apply "+
+				"ends; then apply again. Its progress:\n\n  SELECT * FROM %s.progress;", held.Holder, pg.Quote(env.Ledger.Schema))).Because(err)
+	}
+	return j, err
+}
+
+func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
+	j := &job{spec: s, env: env, pace: newPace(TargetDuration)}
+	err := env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+		record, err := env.Ledger.LockStage(ctx, tx, ledger.BatchedBackfill, s.ID)
+		if err != nil {
+			return err
+		}
+		table, err := env.ReadTable(ctx, tx, s.Table, record)
+		if err != nil {
+			return err
+		}
+		reads, err := s.compile(ctx, tx, expression.Scope{Table: table})
+		if err != nil {
+			return err
+		}
+		if err := s.overlaps(ctx, tx, env, table); err != nil {
+			return err
+		}
+		resumes := record != nil && record.Status != ledger.Forgotten && !record.Retired() && s.continues(record, table)
+		j.provenBefore = resumes && record.Status == ledger.Complete
+		if record, err = s.record(table, reads); err != nil {
+			return err
+		}
+		if err := env.Ledger.Put(ctx, tx, record); err != nil {
+			return err
+		}
+		if j.lease, err = env.Ledger.TakeLease(ctx, tx, record.ID, env.Holder); err != nil {
+			return err
+		}
+		if !resumes {
+			if err := j.restart(ctx, tx, table); err != nil {
+				return err
+			}
+		}
+		return j.readLimits(ctx, tx)
+	})
+	return j, err
+}
+
+func (s *Spec) record(table *pg.Table, reads []string) (*ledger.Stage, error) {
+	document, err := stage.Encode(s)
+	if err != nil {
+		return nil, err
+	}
+	numbers := func(names []string) (numbers []int16) {
+		for _, name := range names {
+			if c, exists := table.Column(name); exists {
+				numbers = append(numbers, c.Attnum)
+			}
+		}
+		return numbers
+	}
+	return &ledger.Stage{Kind: ledger.BatchedBackfill, Key: s.ID, TableOID: table.OID, Table: s.Table, Spec: document,
+		Reads: numbers(reads), Writes: numbers(s.Targets()), Status: ledger.Running}, nil
+}
+
+// job is one run of a backfill under its lease.
+type job struct {
+	spec  *Spec
+	env   *stage.Env
+	lease ledger.Lease
+	pace  *pace
+	// provenBefore means that an earlier run was complete: look first, walk only if there is much to do.
+	provenBefore bool
+	// rowLockTimeout stays below half of the server's deadlock_timeout: a batch that waits for a row gives up before the
+	// server looks for deadlocks, so that the application is never the victim.
+	rowLockTimeout time.Duration
+}
+
+func (j *job) restart(ctx context.Context, tx pgx.Tx, table *pg.Table) error {
+	segments, err := j.env.Ledger.Segments(ctx, tx, j.lease.StageID)
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if err := j.env.Ledger.DropSegments(ctx, tx, j.lease, s.Relation); err != nil {
+			return err
+		}
+	}
+	return j.env.Ledger.Begin(ctx, tx, j.lease, table.EstimatedRows)
+}
+
+func (j *job) readLimits(ctx context.Context, tx pgx.Tx) error {
+	var milliseconds int64
+	err := tx.QueryRow(ctx, `SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'`).Scan(&milliseconds)
+	if err != nil {
+		return fmt.Errorf("read deadlock_timeout: %w", err)
+	}
+	j.rowLockTimeout = min(TargetDuration, time.Duration(milliseconds)*time.Millisecond/2)
+	return nil
+}
+
+// run walks, then proves and sweeps until no row is left, while the lease is renewed.
+func (j *job) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	working, stop := context.WithCancel(ctx)
+	group.Go(func() error { return j.renewLease(working) })
+	group.Go(func() error {
+		defer stop()
+		return j.work(working)
+	})
+	return group.Wait()
+}
+
+func (j *job) work(ctx context.Context) error {
+	if j.provenBefore {
+		done, err := j.finish(ctx, sweepOnce)
+		if err != nil || done {
+			return err
+		}
+	}
+	for {
+		if err := j.walk(ctx); err != nil {
+			return err
+		}
+		done, err := j.finish(ctx, maxSweeps)
+		if err != nil || done {
+			return err
+		}
+	}
+}
+
+// renewLease extends the lease until ctx ends. A renewal that fails is tried again: the fencing token, not the clock,
+// is what keeps two runs apart.
+func (j *job) renewLease(ctx context.Context) error {
+	ticker := time.NewTicker(ledger.LeaseTTL / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+			return j.env.Ledger.RenewLease(ctx, tx, j.lease)
+		})
+		if errors.Is(err, ledger.ErrLeaseLost) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			j.env.Log.WarnContext(ctx, "lease not renewed", "backfill", j.spec.ID, "error", err)
+		}
+	}
+}
+
+// explain turns what ended the job into words for the user.
+func (j *job) explain(err error) error {
+	if errors.Is(err, ledger.ErrLeaseLost) {
+		return finding.New(fmt.Sprintf("Backfill of %s was taken over by another apply", j.spec.describe()),
+			"This apply lost its lease, most likely because it could not reach the server for a while, and another one goes on with the "+
+				"work. Nothing is lost. Apply again when that one has ended.").Because(err)
+	}
+	return err
+}

@@ -1,0 +1,227 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+)
+
+// Check compiles the expressions against the live table and says what the backfill will do to it.
+func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.Finding, err error) {
+	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
+		record, err := env.Record(ctx, tx, ledger.BatchedBackfill, s.ID)
+		if err != nil {
+			return err
+		}
+		table, err := env.ReadTable(ctx, tx, s.Table, record)
+		if err != nil {
+			return err
+		}
+		scope := expression.Scope{Table: table, Planned: env.Planned.Columns(s.Table)}
+		if _, err := s.compile(ctx, tx, scope); err != nil {
+			return err
+		}
+		if err := s.overlaps(ctx, tx, env, table); err != nil {
+			return err
+		}
+		f, err := s.forecast(ctx, tx, env, table, record)
+		if f != nil {
+			warnings = append(warnings, f)
+		}
+		return err
+	})
+	return warnings, err
+}
+
+// compile checks everything that the server can say about the backfill without running it, and returns the columns it
+// reads. All errors are collected, so that one plan shows them all.
+func (s *Spec) compile(ctx context.Context, tx pgx.Tx, scope expression.Scope) (reads []string, err error) {
+	var problems []error
+	note := func(err error, attribute ...string) bool {
+		if err == nil {
+			return false
+		}
+		var f *finding.Finding
+		if errors.As(err, &f) && len(f.Attribute) == 0 {
+			f.At(attribute...)
+		}
+		problems = append(problems, err)
+		return true
+	}
+	for _, target := range s.Targets() {
+		if note(s.checkTarget(scope, target), "set", target) {
+			continue
+		}
+		assignment := expression.Assignment{Column: target, SQL: s.Set[target], Compares: s.Overwrite}
+		value, err := expression.Assign(ctx, tx, scope, assignment)
+		if note(err, "set", target) {
+			continue
+		}
+		reads = append(reads, value.Reads...)
+		if s.Overwrite {
+			note(s.checkRepeatable(ctx, tx, scope, target, value), "set", target)
+		}
+	}
+	if s.Where != "" {
+		value, err := expression.Condition(ctx, tx, scope, "Condition where of the backfill of "+s.Table.String(), s.Where)
+		if !note(err, "where") {
+			reads = append(reads, value.Reads...)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	if err := expression.Predicate(ctx, tx, scope, "Condition for rows that need work in "+s.Table.String(), s.needsWork()); err != nil {
+		return nil, err
+	}
+	slices.Sort(reads)
+	reads = slices.Compact(reads)
+	return reads, s.checkPrivileges(ctx, tx, scope.Table, reads)
+}
+
+func (s *Spec) checkTarget(scope expression.Scope, target string) error {
+	name := s.Table.Column(target)
+	column, exists := scope.Table.Column(target)
+	if !exists {
+		if _, planned := scope.Planned[target]; planned {
+			return nil
+		}
+		return finding.New(fmt.Sprintf("Column %s does not exist", name),
+			"The backfill fills columns that are there already. Let an expand add it first, and refer to it:\n\n"+
+				finding.Indent(fmt.Sprintf("resource \"postgres_column_expand\" \"example\" {\n  table   = %q\n  columns = { %s = { type = \"text\" } }\n}",
+					s.Table.Name, target)))
+	}
+	switch {
+	case column.Generated:
+		return finding.New(fmt.Sprintf("Column %s is a generated column", name),
+			"The server computes its values and refuses any other. Fill another column.")
+	case column.Identity:
+		return finding.New(fmt.Sprintf("Column %s is an identity column", name),
+			"Its values come from a sequence and name the rows. Fill another column.")
+	}
+	return nil
+}
+
+// checkRepeatable refuses expressions that would find every row different each time they look at it.
+func (s *Spec) checkRepeatable(ctx context.Context, tx pgx.Tx, scope expression.Scope, target string, value *expression.Value) error {
+	what := "Expression for column " + s.Table.Column(target)
+	for _, read := range value.Reads {
+		if _, written := s.Set[read]; written {
+			return finding.New(fmt.Sprintf("%s reads column %s, which the backfill overwrites", what, pg.Quote(read)),
+				"A row that is visited twice would be changed twice. Compute into a new column instead, and swap later.")
+		}
+	}
+	volatile, err := expression.IsVolatile(ctx, tx, scope, s.Set[target])
+	if err != nil {
+		return err
+	}
+	if volatile {
+		return finding.New(what+" is volatile",
+			"With overwrite = true a row is done when it equals the expression, and this one gives another value each time, so the "+
+				"backfill would never end. Leave overwrite out: then each NULL is filled once.")
+	}
+	return nil
+}
+
+func (s *Spec) checkPrivileges(ctx context.Context, tx pgx.Tx, table *pg.Table, reads []string) error {
+	targets := s.Targets()
+	if err := pg.RequireColumns(ctx, tx, table, "SELECT", append(slices.Clone(reads), targets...)); err != nil {
+		return err
+	}
+	if err := pg.RequireColumns(ctx, tx, table, "UPDATE", targets); err != nil {
+		return err
+	}
+	return pg.RequireAllRows(ctx, tx, table)
+}
+
+// overlaps refuses a second backfill of the same column of the same rows: each would undo the other's work, or call
+// itself complete because of it.
+func (s *Spec) overlaps(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.Table) error {
+	records, err := env.RecordsOf(ctx, tx, table)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if r.Kind != ledger.BatchedBackfill || r.Key == s.ID || r.Status == ledger.Forgotten || r.Retired() {
+			continue
+		}
+		other, err := stage.Decode[Spec](r.Spec)
+		if err != nil {
+			return err
+		}
+		for _, target := range s.Targets() {
+			if _, both := other.Set[target]; both && (s.Where == "" || other.Where == "") {
+				return finding.New(fmt.Sprintf("Column %s is filled by two backfills", s.Table.Column(target)),
+					fmt.Sprintf("The ledger has the backfill %s, which sets it as well. Set the column in one of them, or narrow both with where "+
+						"so that no row belongs to both.", r.Key)).At("set", target)
+			}
+		}
+	}
+	return nil
+}
+
+// forecast tells the reviewer what the backfill is going to do, unless it has nothing to do.
+func (s *Spec) forecast(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.Table, record *ledger.Stage) (*finding.Finding, error) {
+	rows := "an unknown number of rows (the table was never analyzed)"
+	if table.EstimatedRows >= 0 {
+		rows = "up to ~" + humanize.Comma(int64(table.EstimatedRows)) + " rows"
+	}
+	summary := fmt.Sprintf("Backfill of %s updates %s", s.describe(), rows)
+	lines := []string{fmt.Sprintf("The table has %s in %s pages. Each batch is a transaction of its own of about %s that takes row locks "+
+		"only; it can be interrupted at any time and goes on where it stopped.",
+		humanize.IBytes(uint64(max(table.Bytes, 0))), humanize.Comma(table.Pages()), TargetDuration)}
+	if record != nil && record.Status == ledger.Running && s.continues(record, table) {
+		p, err := env.Ledger.Progress(ctx, tx, s.ID)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return nil, err
+		}
+		summary = fmt.Sprintf("Backfill of %s resumes at %.0f%%", s.describe(), p.Percent)
+		lines = append(lines, fmt.Sprintf("An earlier apply did %s of %s pages and updated %s rows.",
+			humanize.Comma(p.PagesDone), humanize.Comma(p.PagesTotal), humanize.Comma(p.RowsUpdated)))
+	}
+	triggers, err := updateTriggers(ctx, tx, table, s.Targets())
+	if err != nil {
+		return nil, err
+	}
+	if len(triggers) > 0 {
+		lines = append(lines, "These triggers fire for every row that it updates:\n"+finding.List(triggers))
+	}
+	return finding.New(summary, finding.Paragraphs(lines...)), nil
+}
+
+// describe names the columns for people: public.users (first_name, last_name).
+func (s *Spec) describe() string {
+	return fmt.Sprintf("%s (%s)", s.Table, strings.Join(s.Targets(), ", "))
+}
+
+// updateTriggers lists the user triggers that an update of the columns fires.
+func updateTriggers(ctx context.Context, tx pgx.Tx, table *pg.Table, columns []string) ([]string, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT quote_ident(t.tgname) || ', which calls ' || t.tgfoid::regprocedure::text
+		  FROM pg_trigger t
+		 WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+		   AND t.tgtype & 16 = 16 AND t.tgtype & 1 = 1
+		   AND (t.tgattr::text = '' OR EXISTS (
+		         SELECT FROM pg_attribute a
+		          WHERE a.attrelid = t.tgrelid AND a.attname = ANY($2) AND a.attnum = ANY(t.tgattr::int2[])))
+		 ORDER BY t.tgname`, table.OID, columns)
+	if err != nil {
+		return nil, fmt.Errorf("list the triggers of %s: %w", table.Name, err)
+	}
+	triggers, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list the triggers of %s: %w", table.Name, err)
+	}
+	return triggers, nil
+}

@@ -1,0 +1,65 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+)
+
+// Read returns what the ledger says of the backfill. A table that was dropped, or dropped and made anew, takes its
+// backfills with it.
+func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err error) {
+	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
+		record, err := env.Record(ctx, tx, ledger.BatchedBackfill, s.ID)
+		if err != nil || record == nil || record.Status == ledger.Forgotten {
+			return err
+		}
+		if _, exists, err := pg.CurrentName(ctx, tx, record.TableOID); err != nil || !exists {
+			return err
+		}
+		spec, err := stage.Decode[Spec](record.Spec)
+		if err != nil {
+			return err
+		}
+		rows, err := env.Ledger.RowsUpdated(ctx, tx, record.ID)
+		state = &State{Status: record.Status, RowsUpdated: rows, Spec: spec}
+		return err
+	})
+	return state, err
+}
+
+// CheckRevert says that an undo leaves the data alone.
+func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (*finding.Finding, error) {
+	return finding.New(fmt.Sprintf("Destroying the backfill of %s only forgets it", s.describe()),
+		"The rows keep the values that it wrote. The ledger keeps from what they were computed, so that an undo of the expand can tell "+
+			"whether the columns hold anything that is nowhere else."), nil
+}
+
+// Revert forgets the backfill; the data stays. It refuses while an apply is running it.
+func (s *Spec) Revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, error) {
+	return nil, env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+		exists, err := env.Ledger.Exists(ctx, tx)
+		if err != nil || !exists {
+			return err
+		}
+		record, err := env.Ledger.LockStage(ctx, tx, ledger.BatchedBackfill, s.ID)
+		if err != nil || record == nil {
+			return err
+		}
+		holder, err := env.Ledger.LeaseHolder(ctx, tx, record.ID)
+		if err != nil {
+			return err
+		}
+		if holder != "" {
+			return finding.New(fmt.Sprintf("Backfill of %s is running", s.describe()),
+				fmt.Sprintf("It is being run by %s. Stop that apply first, and destroy then.", holder))
+		}
+		return env.Ledger.SetStatus(ctx, tx, record.ID, ledger.Forgotten)
+	})
+}

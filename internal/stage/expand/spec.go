@@ -1,0 +1,76 @@
+// Package expand adds columns to a live table in ways that only change metadata, and takes them away again unless they
+// hold the only copy of data.
+package expand
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
+	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+)
+
+// Spec is an expand as the user describes it.
+type Spec struct {
+	// ID is the identity in the ledger and in Terraform.
+	ID      string
+	Table   pg.TableName
+	Columns map[string]Column
+	// ForceDestroy lets the undo drop columns that hold the only copy of data.
+	ForceDestroy bool
+	// Known names the columns that Terraform's state has already, whether the ledger knows them or they were imported.
+	Known []string `json:"-"`
+}
+
+// Column is a column to add.
+type Column struct {
+	Type string
+	// Default is an SQL expression that is not volatile, or "". The server computes it once, when the column is added.
+	Default string
+	// NotNull needs a Default, so that the rows that exist have a value.
+	NotNull bool
+}
+
+// Names returns the names of the columns, sorted.
+func (s *Spec) Names() []string { return stage.SortedKeys(s.Columns) }
+
+// types returns the types of the columns by name.
+func (s *Spec) types() map[string]string {
+	types := make(map[string]string, len(s.Columns))
+	for name, c := range s.Columns {
+		types[name] = c.Type
+	}
+	return types
+}
+
+// Preview returns one statement for each column. They run in one transaction.
+func (s *Spec) Preview() []ddl.Statement {
+	statements := make([]ddl.Statement, 0, len(s.Columns))
+	for _, name := range s.Names() {
+		statements = append(statements, ddl.Statement{SQL: s.add(name), Lock: ddl.AccessExclusive, Effect: ddl.MetadataOnly})
+	}
+	return statements
+}
+
+func (s *Spec) add(name string) string {
+	column := s.Columns[name]
+	sql := fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", s.Table.SQL(), pg.Quote(name), column.Type)
+	if column.Default != "" {
+		sql += " DEFAULT " + expression.Parenthesize(column.Default)
+	}
+	if column.NotNull {
+		sql += " NOT NULL"
+	}
+	return sql
+}
+
+func (s *Spec) drop(name string) string {
+	return fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", s.Table.SQL(), pg.Quote(name))
+}
+
+// describe names the columns for people: public.users (first_name, last_name).
+func (s *Spec) describe(names []string) string {
+	return fmt.Sprintf("%s (%s)", s.Table, strings.Join(names, ", "))
+}
