@@ -39,7 +39,7 @@ func Assign(ctx context.Context, tx pgx.Tx, scope Scope, a Assignment) (*Value, 
 		return nil, err
 	}
 	prefix := "SELECT coalesce(" + pg.Quote(a.Column) + ", ("
-	description, err := describe(ctx, tx, "SELECT coalesce("+pg.Quote(a.Column)+", "+Parenthesize(a.SQL)+") FROM "+scope.from(nil))
+	description, err := describe(ctx, tx, "SELECT coalesce("+pg.Quote(a.Column)+", "+Parenthesize(a.SQL)+") FROM "+scope.from())
 	if err != nil {
 		return nil, explain(what, a.SQL, err, len([]rune(prefix)), fmt.Sprintf(
 			"The column is of type %s and the expression of type %s. Write the cast:\n\n  (%s)::%s",

@@ -4,10 +4,12 @@ package expression
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -48,7 +50,7 @@ func Parenthesize(sql string) string {
 func Compile(ctx context.Context, tx pgx.Tx, scope Scope, what, sql string) (*Value, error) {
 	value := Parenthesize(sql)
 	// WHERE rejects what is not a value of one row: aggregates, window functions, set-returning functions.
-	description, err := describe(ctx, tx, "SELECT "+value+" AS value FROM "+scope.from(nil)+" WHERE "+value+" IS NOT NULL")
+	description, err := describe(ctx, tx, "SELECT "+value+" AS value FROM "+scope.from()+" WHERE "+value+" IS NOT NULL")
 	if err != nil {
 		return nil, explain(what, sql, err, len("SELECT ("), "")
 	}
@@ -83,7 +85,7 @@ func Condition(ctx context.Context, tx pgx.Tx, scope Scope, what, sql string) (*
 // a subquery into the outer query when its output is volatile (src/backend/optimizer/prep/prepjointree.c,
 // is_simple_subquery).
 func IsVolatile(ctx context.Context, tx pgx.Tx, scope Scope, sql string) (bool, error) {
-	return isVolatile(ctx, tx, scope.from(nil), sql)
+	return isVolatile(ctx, tx, scope.from(), sql)
 }
 
 func isVolatile(ctx context.Context, tx pgx.Tx, from, sql string) (bool, error) {
@@ -100,69 +102,101 @@ func isVolatile(ctx context.Context, tx pgx.Tx, from, sql string) (bool, error) 
 // Predicate checks a whole condition that the provider has composed from compiled expressions: what can still be
 // wrong is that types do not compare.
 func Predicate(ctx context.Context, tx pgx.Tx, scope Scope, what, sql string) error {
-	_, err := describe(ctx, tx, "SELECT FROM "+scope.from(nil)+" WHERE "+sql)
+	_, err := describe(ctx, tx, "SELECT FROM "+scope.from()+" WHERE "+sql)
 	if err != nil {
-		return explain(what, sql, err, utf8.RuneCountInString("SELECT FROM "+scope.from(nil)+" WHERE "), "")
+		return explain(what, sql, err, utf8.RuneCountInString("SELECT FROM "+scope.from()+" WHERE "), "")
 	}
 	return nil
 }
 
-// from renders the scope as a FROM item named like the table, without one column if omit is set.
-func (s Scope) from(omit *string) string {
-	var planned []string
-	for name := range s.Planned {
-		if _, exists := s.Table.Column(name); !exists && (omit == nil || *omit != name) {
-			planned = append(planned, name)
-		}
-	}
-	sort.Strings(planned)
+// from renders the scope as a FROM item named like the table.
+func (s Scope) from() string {
 	alias := pg.Quote(s.Table.Name.Name)
-	if omit == nil && len(planned) == 0 {
+	planned := s.plannedOutputs()
+	if len(planned) == 0 {
 		return s.Table.Name.SQL() + " AS " + alias
 	}
-	var columns []string
-	for _, c := range s.Table.Columns {
-		if omit == nil || *omit != c.Name {
-			columns = append(columns, pg.Quote(c.Name))
-		}
+	columns := make([]string, len(s.Table.Columns))
+	for i, c := range s.Table.Columns {
+		columns[i] = pg.Quote(c.Name)
 	}
-	for _, name := range planned {
-		columns = append(columns, fmt.Sprintf("NULL::%s AS %s", s.Planned[name], pg.Quote(name)))
-	}
-	return fmt.Sprintf("(SELECT %s FROM %s) AS %s", strings.Join(columns, ", "), s.Table.Name.SQL(), alias)
+	return fmt.Sprintf("(SELECT %s FROM %s) AS %s", strings.Join(append(columns, planned...), ", "), s.Table.Name.SQL(), alias)
 }
 
-// reads finds the columns that the expression depends on: those without which it no longer compiles. Only columns
-// whose name is somewhere in the text can be among them, unless it uses the whole row.
-func (s Scope) reads(ctx context.Context, tx pgx.Tx, sql string) ([]string, error) {
-	names := make([]string, 0, len(s.Table.Columns))
-	for _, c := range s.Table.Columns {
-		names = append(names, c.Name)
-	}
-	for name := range s.Planned {
+// plannedOutputs renders the columns that are only planned, as outputs of a SELECT.
+func (s Scope) plannedOutputs() []string {
+	var outputs []string
+	for _, name := range slices.Sorted(maps.Keys(s.Planned)) {
 		if _, exists := s.Table.Column(name); !exists {
-			names = append(names, name)
+			outputs = append(outputs, fmt.Sprintf("NULL::%s AS %s", s.Planned[name], pg.Quote(name)))
 		}
 	}
-	sort.Strings(names)
+	return outputs
+}
+
+// reads finds the columns that the value depends on, by asking the planner: of a subquery that it cannot merge, it
+// replaces the outputs that nobody uses by NULL (src/backend/optimizer/path/allpaths.c, remove_unused_subquery_outputs).
+// Only columns whose name is somewhere in the text can be among them, unless it uses the whole row.
+func (s Scope) reads(ctx context.Context, tx pgx.Tx, sql string) ([]string, error) {
+	var all, candidates []string
+	for _, c := range s.Table.Columns {
+		all = append(all, c.Name)
+		if strings.Contains(strings.ToLower(sql), strings.ToLower(strings.ReplaceAll(c.Name, `"`, `""`))) {
+			candidates = append(candidates, c.Name)
+		}
+	}
 	if usesWholeRow(sql, s.Table.Name.Name) {
-		return names, nil
+		slices.Sort(all)
+		return all, nil
+	}
+	if len(candidates) == 0 {
+		return nil, nil
+	}
+	outputs := append([]string{}, candidates...)
+	for i := range outputs {
+		outputs[i] = pg.Quote(outputs[i])
+	}
+	alias := pg.Quote(s.Table.Name.Name)
+	query := fmt.Sprintf("SELECT %s IS NULL FROM (SELECT %s FROM %s OFFSET 0) AS %s", Parenthesize(sql),
+		strings.Join(append(outputs, s.plannedOutputs()...), ", "), s.Table.Name.SQL(), alias)
+	scan, err := s.subqueryScan(ctx, tx, query)
+	if err != nil {
+		return nil, fmt.Errorf("find the columns that %q reads: %w", sql, err)
 	}
 	var reads []string
-	for _, name := range names {
-		if !strings.Contains(strings.ToLower(sql), strings.ToLower(strings.ReplaceAll(name, `"`, `""`))) {
-			continue
-		}
-		_, err := describe(ctx, tx, "SELECT "+Parenthesize(sql)+" FROM "+s.from(&name))
-		switch {
-		case err == nil:
-		case pg.SQLState(err) != "":
+	for i, name := range candidates {
+		if !strings.HasPrefix(scan.Output[i], "NULL::") {
 			reads = append(reads, name)
-		default:
-			return nil, err
 		}
 	}
+	slices.Sort(reads)
 	return reads, nil
+}
+
+// planNode is what is needed of a node of EXPLAIN's JSON.
+type planNode struct {
+	Type     string     `json:"Node Type"`
+	Relation string     `json:"Parent Relationship"`
+	Output   []string   `json:"Output"`
+	Plans    []planNode `json:"Plans"`
+}
+
+// subqueryScan explains a query over one subquery and returns the plan of the subquery.
+func (s Scope) subqueryScan(ctx context.Context, tx pgx.Tx, query string) (*planNode, error) {
+	var document []byte
+	if err := tx.QueryRow(ctx, "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) "+query).Scan(&document); err != nil {
+		return nil, err
+	}
+	var explained []struct{ Plan planNode }
+	if err := json.Unmarshal(document, &explained); err != nil {
+		return nil, err
+	}
+	for _, child := range explained[0].Plan.Plans {
+		if child.Relation == "Subquery" {
+			return &child, nil
+		}
+	}
+	return nil, errors.New("the plan has no subquery")
 }
 
 // usesWholeRow reports whether the text names the table other than to qualify one column: row_to_json(users),

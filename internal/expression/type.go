@@ -41,7 +41,15 @@ func ResolveType(ctx context.Context, tx pgx.Tx, name string) (pg.Type, error) {
 	}
 	t.OID, t.Typmod = description.Fields[0].DataTypeOID, description.Fields[0].TypeModifier
 	if *oid != t.OID {
-		return unknown(nil)
+		// Results are described by the type under a domain, and nothing but a domain may differ.
+		var domain bool
+		if err := tx.QueryRow(ctx, `SELECT typtype = 'd' FROM pg_type WHERE oid = $1`, *oid).Scan(&domain); err != nil {
+			return t, fmt.Errorf("resolve type %q: %w", name, err)
+		}
+		if !domain {
+			return unknown(nil)
+		}
+		t.OID, t.Typmod = *oid, -1
 	}
 	if err := tx.QueryRow(ctx, `SELECT format_type($1::oid, $2::int)`, t.OID, t.Typmod).Scan(&t.SQL); err != nil {
 		return t, fmt.Errorf("name type %q: %w", name, err)

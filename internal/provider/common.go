@@ -34,13 +34,6 @@ func (m *commonModel) tableName() pg.TableName {
 	return pg.TableName{Schema: m.Schema.ValueString(), Name: m.Table.ValueString()}
 }
 
-// setImported fills in what an import identifier says of the table.
-func (m *commonModel) setImported(id string, table pg.TableName) {
-	m.ID = types.StringValue(id)
-	m.Schema = types.StringValue(table.Schema)
-	m.Table = types.StringValue(table.Name)
-}
-
 var identifier = []validator.String{stringvalidator.LengthBetween(1, pg.MaxIdentifierBytes)}
 
 var statementType = map[string]attr.Type{"sql": types.StringType, "lock": types.StringType, "effect": types.StringType}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
@@ -103,8 +104,7 @@ func showBackfill(ctx context.Context, m *backfillModel, observed backfill.State
 	return diags
 }
 
-func importBackfill(ctx context.Context, m *backfillModel, _ []string) (diags diag.Diagnostics) {
-	// The ledger has the rest.
-	m.Set, diags = types.MapValueFrom(ctx, types.StringType, map[string]string{})
-	return diags
+// importBackfill leaves everything to the ledger.
+func importBackfill(context.Context, []string) (map[string]attr.Value, diag.Diagnostics) {
+	return map[string]attr.Value{"set": types.MapValueMust(types.StringType, map[string]attr.Value{})}, nil
 }

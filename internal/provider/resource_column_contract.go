@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
@@ -44,10 +45,9 @@ func newColumnContract() resource.Resource {
 			plan:     func(_, _ *contractModel, _ bool) (bool, diag.Diagnostics) { return false, nil },
 			show:     showContract,
 			begun:    func(contract.State) bool { return false },
-			imported: func(ctx context.Context, m *contractModel, columns []string) (diags diag.Diagnostics) {
-				m.WritersMigrated = types.BoolValue(true)
-				m.Columns, diags = types.SetValueFrom(ctx, types.StringType, columns)
-				return diags
+			imported: func(ctx context.Context, columns []string) (map[string]attr.Value, diag.Diagnostics) {
+				value, diags := types.SetValueFrom(ctx, types.StringType, columns)
+				return map[string]attr.Value{"columns": value, "writers_migrated": types.BoolValue(true)}, diags
 			},
 			describe:     func(s *contract.Spec) string { return "Contract of " + s.Table.String() },
 			applyTimeout: time.Hour,

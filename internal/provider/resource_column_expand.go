@@ -112,13 +112,13 @@ func showExpand(ctx context.Context, m *expandModel, observed expand.State) diag
 	return diags
 }
 
-func importExpand(ctx context.Context, m *expandModel, columns []string) diag.Diagnostics {
-	m.ForceDestroy = types.BoolValue(false)
-	state := expand.State{Columns: make(map[string]expand.Column)}
-	for _, name := range columns {
-		state.Columns[name] = expand.Column{}
+func importExpand(ctx context.Context, names []string) (map[string]attr.Value, diag.Diagnostics) {
+	columns := make(map[string]expandColumn)
+	for _, name := range names {
+		columns[name] = expandColumn{Type: types.StringValue(""), Default: types.StringNull(), NotNull: types.BoolValue(false)}
 	}
-	return showExpand(ctx, m, state)
+	value, diags := types.MapValueFrom(ctx, types.ObjectType{AttrTypes: expandColumnType}, columns)
+	return map[string]attr.Value{"columns": value, "force_destroy": types.BoolValue(false)}, diags
 }
 
 // known reports whether all values are known, also inside collections.

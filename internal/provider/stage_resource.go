@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -39,8 +41,8 @@ type definition[M any, S stage.Stage[O], O any] struct {
 	show func(ctx context.Context, m *M, observed O) diag.Diagnostics
 	// begun reports whether an Apply that failed has left something behind that the state must hold.
 	begun func(observed O) bool
-	// imported fills the model of an import with the columns that the identifier names.
-	imported func(ctx context.Context, m *M, columns []string) diag.Diagnostics
+	// imported returns the attributes of an import that follow from the columns in its identifier. Read finds the rest.
+	imported func(ctx context.Context, columns []string) (map[string]attr.Value, diag.Diagnostics)
 	// describe names the stage at the start of a sentence.
 	describe func(spec S) string
 	// applyTimeout is the default for create and update. Interrupted work is never lost.
@@ -348,11 +350,16 @@ func (r *stageResource[M, PM, S, O]) ImportState(ctx context.Context, req resour
 			"digits and underscores need double quotes.")
 		return
 	}
-	var m M
-	resp.Diagnostics.Append(resp.State.Get(ctx, &m)...)
-	PM(&m).common().setImported(pg.FormatID(table, slices.Sorted(slices.Values(columns))), table)
-	resp.Diagnostics.Append(r.imported(ctx, &m, columns)...)
-	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
+	attributes, diags := r.imported(ctx, columns)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	attributes["id"] = types.StringValue(pg.FormatID(table, slices.Sorted(slices.Values(columns))))
+	attributes["schema"], attributes["table"] = types.StringValue(table.Schema), types.StringValue(table.Name)
+	for _, name := range stage.SortedKeys(attributes) {
+		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), attributes[name])...)
+	}
 }
 
 // get reads a model, or returns nil when there is none.
