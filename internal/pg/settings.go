@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 )
 
 // Settings say how to reach the database. What is left empty comes from libpq's environment variables, the
@@ -140,12 +142,13 @@ func (s Settings) runPasswordCommand(ctx context.Context) (string, error) {
 	command := exec.CommandContext(ctx, s.PasswordCommand[0], s.PasswordCommand[1:]...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("password_command %q failed: %w: %s", s.PasswordCommand[0], err,
-			strings.TrimSpace(stderr.String()))
+		return "", finding.New(fmt.Sprintf("password_command %q failed", s.PasswordCommand[0]),
+			fmt.Sprintf("It ended with %v and said:\n\n%s", err, finding.Indent(stderr.String()))).At("password_command").Because(err)
 	}
 	password := strings.TrimRight(stdout.String(), "\r\n")
 	if password == "" {
-		return "", fmt.Errorf("password_command %q printed no password", s.PasswordCommand[0])
+		return "", finding.New(fmt.Sprintf("password_command %q printed no password", s.PasswordCommand[0]),
+			"Its standard output, without the last line end, is used as the password.").At("password_command")
 	}
 	return password, nil
 }
