@@ -160,6 +160,10 @@ func (s Scope) reads(ctx context.Context, tx pgx.Tx, sql string) ([]string, erro
 	query := fmt.Sprintf("SELECT %s IS NULL FROM (SELECT %s FROM %s OFFSET 0) AS %s", Parenthesize(sql),
 		strings.Join(append(outputs, s.plannedOutputs()...), ", "), s.Table.Name.SQL(), alias)
 	scan, err := s.subqueryScan(ctx, tx, query)
+	if pg.IsInsufficientPrivilege(err) {
+		slices.Sort(candidates)
+		return candidates, nil // The caller will find out which privilege is missing.
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the columns that %q reads: %w", sql, err)
 	}
@@ -184,7 +188,10 @@ type planNode struct {
 // subqueryScan explains a query over one subquery and returns the plan of the subquery.
 func (s Scope) subqueryScan(ctx context.Context, tx pgx.Tx, query string) (*planNode, error) {
 	var document []byte
-	if err := tx.QueryRow(ctx, "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) "+query).Scan(&document); err != nil {
+	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+		return savepoint.QueryRow(ctx, "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) "+query).Scan(&document)
+	})
+	if err != nil {
 		return nil, err
 	}
 	var explained []struct{ Plan planNode }

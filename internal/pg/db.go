@@ -20,7 +20,15 @@ type DB struct {
 	mu      sync.Mutex
 	pool    *pgxpool.Pool
 	checked bool // the server has been recognised as a supported engine
+	// watchesClients means that the server can notice a client that is gone while a statement runs.
+	watchesClients bool
+	// failed is why the first connection could not be had, so that a plan with many resources waits for it once.
+	failed   error
+	failedAt time.Time
 }
+
+// failureLasts is how long a failed first connection counts for the resources that ask next.
+const failureLasts = 10 * time.Second
 
 // Open returns a DB; it does not connect.
 func Open(settings Settings) *DB { return &DB{settings: settings} }
@@ -94,12 +102,15 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 // may not have happened, and only the database can tell.
 var ErrCommit = errors.New("commit")
 
+// checkClient ends a statement of a provider that was killed within a second. Servers on some platforms cannot do it and
+// refuse the setting.
+var checkClient = Timeout("client_connection_check_interval", time.Second)
+
 func (db *DB) prepare(ctx context.Context, tx pgx.Tx, settings []Setting) error {
-	all := append([]Setting{
-		Timeout("idle_in_transaction_session_timeout", abandoned),
-		// A statement of a provider that was killed ends within a second instead of running on.
-		Timeout("client_connection_check_interval", time.Second),
-	}, settings...)
+	all := append([]Setting{Timeout("idle_in_transaction_session_timeout", abandoned)}, settings...)
+	if db.watchesClients {
+		all = append(all, checkClient)
+	}
 	if db.settings.Role != "" {
 		all = append(all, Setting{"role", db.settings.Role})
 	}
@@ -128,11 +139,27 @@ func (db *DB) open(ctx context.Context) (*pgxpool.Pool, error) {
 			return nil, err
 		}
 	}
-	if !db.checked {
-		if err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return checkEngine(ctx, tx) }); err != nil {
-			return nil, err
-		}
-		db.checked = true
+	if db.checked {
+		return db.pool, nil
 	}
+	if db.failed != nil && time.Since(db.failedAt) < failureLasts {
+		return nil, db.failed
+	}
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if err := checkEngine(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `SELECT set_config($1, $2, true)`, checkClient.Name, checkClient.Value)
+		db.watchesClients = err == nil
+		return nil
+	})
+	// A refused setting has spoilt the transaction, which held nothing.
+	if err != nil && !errors.Is(err, pgx.ErrTxCommitRollback) {
+		if ctx.Err() == nil {
+			db.failed, db.failedAt = err, time.Now()
+		}
+		return nil, err
+	}
+	db.checked = true
 	return db.pool, nil
 }

@@ -192,6 +192,7 @@ func TestMissingPrivilegesAreNamedWithTheGrant(t *testing.T) {
 			plan(expandName, "may not create the ledger's schema", "GRANT CREATE ON DATABASE"),
 			{PreConfig: grant(`GRANT CREATE ON DATABASE ` + pg.Quote(db.Name)), Config: as + expandName, PlanOnly: true,
 				ExpectError: phrase("does not own table public.users", "GRANT "+owner+` TO "stranger`)},
+			plan(backfill, `lacks SELECT on public.users`, `GRANT SELECT ("full_name", "email") ON "public"."users" TO "stranger`),
 			needsUpdate,
 		},
 	})

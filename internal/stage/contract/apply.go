@@ -1,9 +1,11 @@
 package contract
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,6 +26,7 @@ var _ stage.Stage[State] = (*Spec)(nil)
 // proofLasts is how old a proof may be when the lock is had at last. An older one is made again.
 const proofLasts = time.Minute
 
+// errProofTooOld sends the apply back to the gates.
 var errProofTooOld = errors.New("the proof is too old")
 
 // Apply passes the gates and takes the columns away, in one transaction.
@@ -67,19 +70,25 @@ func (s *Spec) apply(ctx context.Context, env *stage.Env) error {
 			if time.Since(proven) > proofLasts {
 				return errProofTooOld
 			}
-			return s.work(ctx, tx, env)
+			return s.work(ctx, tx, env, found.readers)
 		},
 	})
 }
 
 // work runs under the lock: it looks once more at all that can have changed, and takes the columns away.
-func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
+func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env, proven []*ledger.Stage) error {
 	if _, err := env.Ledger.LockStage(ctx, tx, ledger.ColumnContract, s.ID); err != nil {
 		return err
 	}
 	found, err := s.inspect(ctx, tx, env)
 	if err != nil || found.done {
 		return err
+	}
+	for _, reader := range found.readers {
+		same := slices.ContainsFunc(proven, func(p *ledger.Stage) bool { return p.ID == reader.ID && bytes.Equal(p.Spec, reader.Spec) })
+		if !same || reader.Status != ledger.Complete {
+			return errProofTooOld
+		}
 	}
 	now := *s
 	now.Prior = ""
