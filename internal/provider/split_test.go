@@ -118,16 +118,16 @@ func TestStatementsAreKnownAtPlan(t *testing.T) {
 		Steps: []resource.TestStep{{
 			Config: providerBlock(db) + expandName + backfillName + contractName,
 			ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
-				known("postgres_column_expand.name", 0, `ALTER TABLE "public"."users" ADD COLUMN "first_name" text`),
-				known("postgres_column_expand.name", 1, `ALTER TABLE "public"."users" ADD COLUMN "last_name" varchar(200)`),
+				known("postgres_column_expand.name", 0, "ALTER TABLE \"public\".\"users\"\n  ADD COLUMN \"first_name\" text"),
+				known("postgres_column_expand.name", 1, "ALTER TABLE \"public\".\"users\"\n  ADD COLUMN \"last_name\" varchar(200)"),
 				known("postgres_batched_backfill.name", 0, `UPDATE ONLY "public"."users" AS "users"
    SET "first_name" = coalesce("first_name", (split_part(full_name, ' ', 1))),
        "last_name" = coalesce("last_name", (substr(full_name, strpos(full_name, ' ') + 1)))
  WHERE "users".ctid >= $1::tid AND "users".ctid < $2::tid
    AND (("first_name" IS NULL AND (split_part(full_name, ' ', 1)) IS NOT NULL)
         OR ("last_name" IS NULL AND (substr(full_name, strpos(full_name, ' ') + 1)) IS NOT NULL))`),
-				known("postgres_column_contract.name", 0, `ALTER TABLE "public"."users" RENAME COLUMN "full_name" TO "full_name__quarantined"`),
-				known("postgres_column_contract.name", 1, `ALTER TABLE "public"."users" ALTER COLUMN "full_name__quarantined" DROP NOT NULL`),
+				known("postgres_column_contract.name", 0, "ALTER TABLE \"public\".\"users\"\n  RENAME COLUMN \"full_name\" TO \"full_name__quarantined\""),
+				known("postgres_column_contract.name", 1, "ALTER TABLE \"public\".\"users\"\n  ALTER COLUMN \"full_name__quarantined\" DROP NOT NULL"),
 			}},
 		}},
 	})

@@ -44,7 +44,7 @@ type Spec struct {
 func (s *Spec) Preview() []ddl.Statement {
 	var statements []ddl.Statement
 	add := func(format string, args ...any) {
-		sql := fmt.Sprintf("ALTER TABLE %s ", s.Table.SQL()) + fmt.Sprintf(format, args...)
+		sql := fmt.Sprintf("ALTER TABLE %s\n  ", s.Table.SQL()) + fmt.Sprintf(format, args...)
 		statements = append(statements, ddl.Statement{SQL: sql, Lock: ddl.AccessExclusive, Effect: ddl.MetadataOnly})
 	}
 	for _, column := range s.Columns {

@@ -15,12 +15,16 @@ func TestPreview(t *testing.T) {
 		want string
 	}{
 		"quarantine": {Spec{Mode: Quarantine, Columns: []string{"a", "B"}}, `
-ALTER TABLE "public"."users" RENAME COLUMN "a" TO "a__quarantined"
-ALTER TABLE "public"."users" ALTER COLUMN "a__quarantined" DROP NOT NULL
-ALTER TABLE "public"."users" RENAME COLUMN "B" TO "B__quarantined"
-ALTER TABLE "public"."users" ALTER COLUMN "B__quarantined" DROP NOT NULL`},
-		"drop":                    {Spec{Mode: Drop, Columns: []string{"a"}}, "\nALTER TABLE \"public\".\"users\" DROP COLUMN \"a\""},
-		"drop after a quarantine": {Spec{Mode: Drop, Prior: Quarantine, Columns: []string{"a"}}, "\nALTER TABLE \"public\".\"users\" DROP COLUMN \"a__quarantined\""},
+ALTER TABLE "public"."users"
+  RENAME COLUMN "a" TO "a__quarantined"
+ALTER TABLE "public"."users"
+  ALTER COLUMN "a__quarantined" DROP NOT NULL
+ALTER TABLE "public"."users"
+  RENAME COLUMN "B" TO "B__quarantined"
+ALTER TABLE "public"."users"
+  ALTER COLUMN "B__quarantined" DROP NOT NULL`},
+		"drop":                    {Spec{Mode: Drop, Columns: []string{"a"}}, "\nALTER TABLE \"public\".\"users\"\n  DROP COLUMN \"a\""},
+		"drop after a quarantine": {Spec{Mode: Drop, Prior: Quarantine, Columns: []string{"a"}}, "\nALTER TABLE \"public\".\"users\"\n  DROP COLUMN \"a__quarantined\""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.spec.Table = table

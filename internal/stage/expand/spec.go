@@ -45,7 +45,8 @@ func (s *Spec) types() map[string]string {
 	return types
 }
 
-// Preview returns one statement for each column. They run in one transaction.
+// Preview returns one statement for each column. They run in one transaction. Terraform shows text of several lines as it
+// is, and a single line with every quote escaped.
 func (s *Spec) Preview() []ddl.Statement {
 	statements := make([]ddl.Statement, 0, len(s.Columns))
 	for _, name := range s.Names() {
@@ -56,7 +57,7 @@ func (s *Spec) Preview() []ddl.Statement {
 
 func (s *Spec) add(name string) string {
 	column := s.Columns[name]
-	sql := fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", s.Table.SQL(), pg.Quote(name), column.Type)
+	sql := fmt.Sprintf("ALTER TABLE %s\n  ADD COLUMN %s %s", s.Table.SQL(), pg.Quote(name), column.Type)
 	if column.Default != "" {
 		sql += " DEFAULT " + expression.Parenthesize(column.Default)
 	}
@@ -67,7 +68,7 @@ func (s *Spec) add(name string) string {
 }
 
 func (s *Spec) drop(name string) string {
-	return fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", s.Table.SQL(), pg.Quote(name))
+	return fmt.Sprintf("ALTER TABLE %s\n  DROP COLUMN %s", s.Table.SQL(), pg.Quote(name))
 }
 
 // describe names the columns for people: public.users (first_name, last_name).

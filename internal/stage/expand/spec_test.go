@@ -15,10 +15,13 @@ func TestPreview(t *testing.T) {
 		"comment":  {Type: "text", Default: "'x' -- why"},
 	}}
 	want := `
-ALTER TABLE "App"."we""ird" ADD COLUMN "comment" text DEFAULT ('x' -- why
+ALTER TABLE "App"."we""ird"
+  ADD COLUMN "comment" text DEFAULT ('x' -- why
 )
-ALTER TABLE "App"."we""ird" ADD COLUMN "constant" int DEFAULT (7) NOT NULL
-ALTER TABLE "App"."we""ird" ADD COLUMN "plain" varchar(20)`
+ALTER TABLE "App"."we""ird"
+  ADD COLUMN "constant" int DEFAULT (7) NOT NULL
+ALTER TABLE "App"."we""ird"
+  ADD COLUMN "plain" varchar(20)`
 	var got strings.Builder
 	for _, s := range spec.Preview() {
 		got.WriteString("\n" + s.SQL)
