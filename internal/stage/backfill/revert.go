@@ -13,15 +13,15 @@ import (
 )
 
 // Read returns what the ledger says of the backfill. A table that was dropped, or dropped and made anew, takes its
-// backfills with it.
+// backfills with it, except those that a contract has retired: they can never run again.
 func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err error) {
 	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
 		record, err := env.Record(ctx, tx, ledger.BatchedBackfill, s.ID)
 		if err != nil || record == nil || record.Status == ledger.Forgotten {
 			return err
 		}
-		if _, exists, err := pg.CurrentName(ctx, tx, record.TableOID); err != nil || !exists {
-			return err
+		if !record.Retired() && pg.IsGone(ctx, tx, record.TableOID) {
+			return nil
 		}
 		spec, err := stage.Decode[Spec](record.Spec)
 		if err != nil {

@@ -125,14 +125,17 @@ func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env, proven []*le
 }
 
 // Read returns the contract as the ledger has it, or nil when it does not stand: nobody made it, the table is gone, or a
-// column is back under its old name.
+// column is back under its old name. A table that was restored from a dump has another OID, and the contract still stands.
 func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err error) {
 	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
 		record, err := env.Record(ctx, tx, ledger.ColumnContract, s.ID)
-		if err != nil || record == nil || pg.IsGone(ctx, tx, record.TableOID) {
+		if err != nil || record == nil {
 			return err
 		}
 		table, err := env.ReadTable(ctx, tx, s.Table, record)
+		if errors.Is(err, pg.ErrNoTable) && pg.IsGone(ctx, tx, record.TableOID) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
