@@ -7,47 +7,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
-	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
-
-// model is the Terraform side of a stage.
-type model interface{ common() *commonModel }
-
-// definition says how one stage appears in Terraform. M is its model, S the stage, O what can be observed of it.
-type definition[M any, S stage.Stage[O], O any] struct {
-	// name is the resource type without the provider's prefix.
-	name   string
-	schema func(ctx context.Context) schema.Schema
-	// known reports whether the plan says all that the stage depends on.
-	known func(m *M) bool
-	// spec returns the stage that the model describes. prior is the model in the state, or nil. The ID may be empty.
-	spec func(ctx context.Context, m, prior *M) (S, diag.Diagnostics)
-	// identify returns the identity of a new stage.
-	identify func(spec S) string
-	// sameSpec reports whether two stages are the same, so that there is nothing to check or do.
-	sameSpec func(a, b S) bool
-	// plan sets the computed attributes of a planned model. It reports whether work is left from an earlier apply.
-	plan func(m, prior *M, changed bool) (pending bool, diags diag.Diagnostics)
-	// show writes what was observed into the model.
-	show func(ctx context.Context, m *M, observed O) diag.Diagnostics
-	// begun reports whether an Apply that failed has left something behind that the state must hold.
-	begun func(observed O) bool
-	// imported returns the attributes of an import that follow from the columns in its identifier. Read finds the rest.
-	imported func(ctx context.Context, columns []string) (map[string]attr.Value, diag.Diagnostics)
-	// describe names the stage at the start of a sentence.
-	describe func(spec S) string
-	// applyTimeout is the default for create and update. Interrupted work is never lost.
-	applyTimeout time.Duration
-}
 
 // revertTimeout is the default for delete.
 const revertTimeout = time.Hour
@@ -82,101 +49,6 @@ func (r *stageResource[M, PM, S, O]) Configure(_ context.Context, req resource.C
 		return
 	}
 	r.client = c
-}
-
-// ModifyPlan previews the statements, and checks the plan against the live table where something is to be done.
-func (r *stageResource[M, PM, S, O]) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if r.client == nil {
-		return
-	}
-	prior, diags := get[M](ctx, req.State.Raw.IsNull(), req.State.Get)
-	resp.Diagnostics.Append(diags...)
-	planned, diags := get[M](ctx, req.Plan.Raw.IsNull(), req.Plan.Get)
-	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() {
-		return
-	}
-	if planned == nil {
-		r.planRevert(ctx, prior, &resp.Diagnostics)
-		return
-	}
-	if !r.known(planned) {
-		return
-	}
-	spec, changed := r.planSpec(ctx, planned, prior, &resp.Diagnostics)
-	if resp.Diagnostics.HasError() {
-		return
-	}
-	pending, diags := r.plan(planned, prior, changed)
-	resp.Diagnostics.Append(diags...)
-	resp.Diagnostics.Append(resp.Plan.Set(ctx, planned)...)
-	if resp.Diagnostics.HasError() || (!changed && !pending) {
-		return
-	}
-	warnings, err := r.check(ctx, spec)
-	switch {
-	case unreachable(err):
-		r.client.warnUnreachable(&resp.Diagnostics, err)
-	default:
-		addErrors(&resp.Diagnostics, err, r.describe(spec)+" cannot be checked")
-		addWarnings(&resp.Diagnostics, warnings)
-	}
-}
-
-// planSpec fills in what follows from the configuration, and reports whether the stage changes.
-func (r *stageResource[M, PM, S, O]) planSpec(ctx context.Context, planned, prior *M, diags *diag.Diagnostics) (spec S, changed bool) {
-	common := PM(planned).common()
-	spec, more := r.spec(ctx, planned, prior)
-	diags.Append(more...)
-	if diags.HasError() {
-		return spec, false
-	}
-	if prior == nil {
-		common.ID = types.StringValue(r.identify(spec))
-		spec, more = r.spec(ctx, planned, prior)
-		diags.Append(more...)
-		changed = true
-	} else {
-		was, more := r.spec(ctx, prior, prior)
-		diags.Append(more...)
-		changed = !r.sameSpec(was, spec)
-	}
-	// An unchanged stage keeps what it ran; the statements of a change follow from the configuration and the prior state.
-	if changed || common.Statements.IsUnknown() || common.Statements.IsNull() {
-		common.Statements, more = showStatements(spec.Preview())
-		diags.Append(more...)
-		if prior != nil && !changed && !PM(prior).common().Statements.IsNull() {
-			common.Statements = PM(prior).common().Statements
-		}
-	}
-	return spec, changed
-}
-
-func (r *stageResource[M, PM, S, O]) check(ctx context.Context, spec S) ([]*finding.Finding, error) {
-	if !r.client.known {
-		return nil, errConfigurationUnknown
-	}
-	return spec.Check(ctx, r.client.env)
-}
-
-// planRevert warns what a destroy will do.
-func (r *stageResource[M, PM, S, O]) planRevert(ctx context.Context, prior *M, diags *diag.Diagnostics) {
-	spec, more := r.spec(ctx, prior, prior)
-	diags.Append(more...)
-	if diags.HasError() {
-		return
-	}
-	if !r.client.known {
-		r.client.warnUnreachable(diags, errConfigurationUnknown)
-		return
-	}
-	warning, err := spec.CheckRevert(ctx, r.client.env)
-	if unreachable(err) {
-		r.client.warnUnreachable(diags, err)
-		return
-	}
-	addErrors(diags, err, r.describe(spec)+" cannot be destroyed")
-	addWarnings(diags, []*finding.Finding{warning})
 }
 
 // Create applies the stage. An error must not come with state: Terraform would taint the resource, and a tainted column
@@ -360,14 +232,4 @@ func (r *stageResource[M, PM, S, O]) ImportState(ctx context.Context, req resour
 	for _, name := range stage.SortedKeys(attributes) {
 		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), attributes[name])...)
 	}
-}
-
-// get reads a model, or returns nil when there is none.
-func get[M any](ctx context.Context, isNull bool, read func(context.Context, any) diag.Diagnostics) (*M, diag.Diagnostics) {
-	if isNull {
-		return nil, nil
-	}
-	var m M
-	diags := read(ctx, &m)
-	return &m, diags
 }
