@@ -187,22 +187,18 @@ func (l Ledger) SetPhase(ctx context.Context, tx pgx.Tx, lease Lease, phase Phas
 		lease.StageID, lease.Token, phase, note)
 }
 
-// Finish records that the backfill is complete, ends the lease and drops the segments.
+// Finish records that the backfill is complete, ends the lease and drops the segments. The stage comes first, as in every
+// transaction that writes both: one that takes the lease at the same time would otherwise deadlock with it.
 func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease) error {
-	err := l.exec(ctx, tx, `
+	if err := l.SetStatus(ctx, tx, lease.StageID, Complete); err != nil {
+		return err
+	}
+	return l.held(ctx, tx, `
 		WITH gone AS (DELETE FROM `+l.table("segment")+` WHERE stage_id = $1 RETURNING rows_updated)
-		UPDATE `+l.table("backfill")+` SET rows_updated = rows_updated + (SELECT coalesce(sum(rows_updated), 0) FROM gone)
-		 WHERE stage_id = $1`, lease.StageID)
-	if err != nil {
-		return err
-	}
-	err = l.held(ctx, tx, `
-		UPDATE `+l.table("backfill")+` SET phase = 'complete', note = '', lease_expires_at = NULL, completed_at = clock_timestamp()
+		UPDATE `+l.table("backfill")+`
+		   SET phase = 'complete', note = '', lease_expires_at = NULL, completed_at = clock_timestamp(),
+		       rows_updated = rows_updated + (SELECT coalesce(sum(rows_updated), 0) FROM gone)
 		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token)
-	if err != nil {
-		return err
-	}
-	return l.SetStatus(ctx, tx, lease.StageID, Complete)
 }
 
 // RowsUpdated returns how many rows a backfill has updated since it began.

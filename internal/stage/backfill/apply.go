@@ -38,27 +38,37 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 		return State{}, err
 	}
 	err = j.run(ctx)
-	// The lease must not outlive the work, also when ctx has ended.
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
 	state := State{Status: ledger.Running, Spec: *s}
 	if err == nil {
 		state.Status = ledger.Complete
 	}
-	endErr := env.DB.Tx(ending, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) (err error) {
-		if err := env.Ledger.ReleaseLease(ending, tx, j.lease); err != nil {
-			return err
-		}
-		state.RowsUpdated, err = env.Ledger.RowsUpdated(ending, tx, j.lease.StageID)
-		return err
-	})
-	if err == nil && endErr != nil {
+	rows, endErr := j.end(ctx)
+	state.RowsUpdated = rows
+	switch {
+	case err == nil:
 		return state, endErr
-	}
-	if err != nil && ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return state, ctx.Err()
+	default:
+		return state, j.explain(err)
 	}
-	return state, j.explain(err)
+}
+
+// end gives the lease back, also when ctx has ended: the lease must not outlive the work. It returns the rows done.
+func (j *job) end(ctx context.Context) (rows int64, err error) {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	// A cancel request may reach the server late and hit this transaction instead of the one that it was meant for.
+	return backoff.Retry(ending, func() (int64, error) {
+		err := j.env.DB.Tx(ending, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) (err error) {
+			if err := j.env.Ledger.ReleaseLease(ending, tx, j.lease); err != nil {
+				return err
+			}
+			rows, err = j.env.Ledger.RowsUpdated(ending, tx, j.lease.StageID)
+			return err
+		})
+		return rows, err
+	}, backoff.WithMaxTries(3))
 }
 
 // bookkeeping bounds the transactions that touch only the ledger.

@@ -2,7 +2,6 @@ package backfill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -77,13 +76,15 @@ func (j *job) finish(ctx context.Context, sweeps int) (done bool, err error) {
 // updated, so that a look in pieces could miss one.
 func (j *job) prove(ctx context.Context) (table *pg.Table, left []leftover, err error) {
 	var lost reconnects
+	deadline := time.Now().Add(j.env.RetryFor)
 	for {
 		table, left, err = look(ctx, j.env, j.spec, proofLimit)
 		switch {
 		case err == nil:
 			return table, left, nil
 		case lost.again(ctx, err):
-		case pg.IsContention(err):
+		case pg.IsContention(err) && time.Now().Before(deadline):
+			// Somebody holds an ACCESS EXCLUSIVE lock.
 			if err := sleep(ctx, time.Second); err != nil {
 				return nil, nil, err
 			}
@@ -237,68 +238,6 @@ func (j *job) keepComing(left []leftover) error {
 			"some service writes rows of %s without filling %s.", maxSweeps, j.spec.Table, pg.QuoteAll(j.spec.Targets())),
 			"One of them is:\n\n"+finding.Indent(query),
 			"Let every service write both shapes, and apply again: what is done stays done."))
-}
-
-// lockedFinding names who holds a row that the sweep could not get.
-func (j *job) lockedFinding(ctx context.Context, r row) error {
-	blockers, err := j.blockersOf(ctx, r)
-	if err != nil {
-		j.env.Log.WarnContext(ctx, "could not find out who holds a row", "error", err)
-	}
-	who, remedies := make([]string, len(blockers)), ""
-	for i, b := range blockers {
-		who[i] = b.String()
-		remedies += b.Remedy() + "\n"
-	}
-	detail := fmt.Sprintf("The row at %s of %s, at least, has been locked for %s. All other rows are done and recorded.",
-		r.address, r.leaf, j.env.RetryFor)
-	act := "Apply again when the transaction that holds it has ended."
-	if len(blockers) > 0 {
-		detail += "\n\nIt is held by:\n" + finding.List(who)
-		act = "Apply again when they have ended, or end them:\n\n" + finding.Indent(remedies)
-	}
-	return finding.New(fmt.Sprintf("Backfill of %s cannot get rows that others hold", j.spec.describe()),
-		finding.Paragraphs(detail, act))
-}
-
-// blockersOf waits for the row for a moment, holding no other, and looks meanwhile who is in the way.
-func (j *job) blockersOf(ctx context.Context, r row) (blockers []pg.Session, err error) {
-	pid := make(chan int32, 1)
-	waited := make(chan error, 1)
-	go func() {
-		settings := []pg.Setting{pg.Timeout("lock_timeout", time.Second)}
-		waited <- j.env.DB.Tx(ctx, pgx.TxOptions{}, settings, func(tx pgx.Tx) error {
-			var self int32
-			if err := tx.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&self); err != nil {
-				return err
-			}
-			pid <- self
-			_, err := tx.Exec(ctx, fmt.Sprintf("SELECT FROM ONLY %s WHERE ctid = $1::tid FOR NO KEY UPDATE", r.leaf.SQL()), r.address)
-			return err
-		})
-	}()
-	var self int32
-	select {
-	case self = <-pid:
-	case err := <-waited:
-		return nil, err
-	}
-	for len(blockers) == 0 {
-		select {
-		case err := <-waited:
-			return nil, err
-		case <-time.After(100 * time.Millisecond):
-		}
-		err := j.env.DB.Look(ctx, func(tx pgx.Tx) (err error) {
-			blockers, err = pg.Blockers(ctx, tx, self)
-			return err
-		})
-		if err != nil {
-			return nil, errors.Join(err, <-waited)
-		}
-	}
-	<-waited // It ends by its lock_timeout; what it says no longer matters.
-	return blockers, nil
 }
 
 // pageOf returns the page of an address such as (12,3).
