@@ -25,7 +25,7 @@ func Forecast(ctx context.Context, tx pgx.Tx, table *pg.Table, lock Lock, title 
 		rows = "~" + humanize.Comma(int64(table.EstimatedRows)) + " rows"
 	}
 	paragraphs := []string{fmt.Sprintf("The table has %s (%s). The statements change metadata only, which takes milliseconds; each attempt "+
-		"to get the lock waits briefly and gives way, so that the application never queues behind it.",
+		"to get the lock waits briefly and gives way, so that the application queues behind it for a moment at most.",
 		rows, humanize.IBytes(uint64(max(table.Bytes, 0))))} //nolint:gosec // not negative
 	if len(found) > 0 {
 		lines := make([]string, len(found))

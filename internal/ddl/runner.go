@@ -208,7 +208,7 @@ func (e *contentionError) Unwrap() error { return e.cause }
 
 func (e *contentionError) finding(change Change, waited time.Duration) error {
 	found := fmt.Sprintf("The %s lock on table %s could not be had within %s, so nothing was changed. Attempts were short, "+
-		"so that the application never waited behind them.", change.Lock, change.Table.Name, waited.Round(time.Second/10))
+		"so that the application waited behind them for moments only.", change.Lock, change.Table.Name, waited.Round(time.Second/10))
 	who, remedies := make([]string, len(e.holders)), ""
 	for i, h := range e.holders {
 		who[i] = h.String()

@@ -13,7 +13,7 @@ import (
 
 // LeaseTTL is how long a lease lasts after its last renewal. A holder that was killed is replaced after that time;
 // one that only stalled is fenced off by its token, so that a short time is safe.
-const LeaseTTL = 10 * time.Second
+const LeaseTTL = 5 * time.Second
 
 // Lease is the right to run one backfill. It lives in a row, not in a session lock, so that it also works through
 // a pooler.

@@ -118,7 +118,9 @@ func (l Ledger) CheckPrivileges(ctx context.Context, tx pgx.Tx) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("look for schema %s: %w", l.Schema, err)
-	case exists && mayUse, !exists && mayCreate:
+	case exists && mayUse:
+		return l.checkTables(ctx, tx, role)
+	case !exists && mayCreate:
 		return nil
 	case exists:
 		return l.lacksPrivilege(role)
@@ -127,6 +129,23 @@ func (l Ledger) CheckPrivileges(ctx context.Context, tx pgx.Tx) error {
 		fmt.Sprintf("The provider keeps its record of stages in schema %s of the same database. Let somebody who may create schemas "+
 			"run this once:\n\n  CREATE SCHEMA %s AUTHORIZATION %s;\n\nor let the role do it:\n\n  GRANT CREATE ON DATABASE %s TO %s;",
 			l.Schema, pg.Quote(l.Schema), pg.Quote(role), pg.Quote(database), pg.Quote(role)))
+}
+
+// checkTables returns a finding when the role may not write the ledger that another role created.
+func (l Ledger) checkTables(ctx context.Context, tx pgx.Tx, role string) error {
+	var mayWrite bool
+	err := tx.QueryRow(ctx, `
+		SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+		                         AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
+		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		 WHERE n.nspname = $1 AND c.relname IN ('stage', 'backfill', 'segment')`, l.Schema).Scan(&mayWrite)
+	if err != nil {
+		return fmt.Errorf("look for the ledger: %w", err)
+	}
+	if !mayWrite {
+		return l.lacksPrivilege(role)
+	}
+	return nil
 }
 
 // upgrade runs the migrations that are missing, all in the caller's transaction.

@@ -30,8 +30,10 @@ func selfSigned(t *testing.T) string {
 
 func TestSettingsReachTheDriver(t *testing.T) {
 	t.Setenv("PGPASSWORD", "from the environment")
-	c, err := Settings{Host: "db.example.com", Port: 6543, Database: `it's a "db"\`, Username: "app user", ApplicationName: "x",
-		SSLMode: "disable", ConnectTimeout: 7 * time.Second, MaxConnections: 3}.poolConfig()
+	c, err := Settings{
+		Host: "db.example.com", Port: 6543, Database: `it's a "db"\`, Username: "app user", ApplicationName: "x",
+		SSLMode: "disable", ConnectTimeout: 7 * time.Second, MaxConnections: 3,
+	}.poolConfig()
 	if err != nil {
 		t.Fatal(err)
 	}

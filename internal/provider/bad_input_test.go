@@ -96,12 +96,18 @@ func TestBadInputIsRefusedByThePlan(t *testing.T) {
 		"contract of the partition key":  {"CREATE TABLE t (id int, k int) PARTITION BY LIST (k)", contractOf("t", "k", ""), []string{"Column public.t.k is part of the partition key"}},
 		"contract under a view":          {users + "CREATE VIEW v AS SELECT b FROM t", contractOf("t", "b", ""), []string{"Other objects depend on columns", "view public.v"}},
 		"contract under a generated one": {users, contractOf("t", "a", ""), []string{"Other objects depend on columns"}},
-		"contract under a foreign key": {users + "ALTER TABLE t ADD UNIQUE (n); CREATE TABLE child (n int REFERENCES t (n))", contractOf("t", "n", ""),
-			[]string{"Other objects depend on columns", "child_n_fkey on public.child"}},
-		"contract under a function": {users + "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT max(b) FROM t); END'", contractOf("t", "b", ""),
-			[]string{"Functions mention columns", `ignore_functions = ["f()"]`}},
-		"drop that takes an index along": {users + "CREATE INDEX t_a_b ON t (n, b)", contractOf("t", "b", `mode = "drop"`),
-			[]string{"would silently drop other objects", `"index public.t_a_b"`}},
+		"contract under a foreign key": {
+			users + "ALTER TABLE t ADD UNIQUE (n); CREATE TABLE child (n int REFERENCES t (n))", contractOf("t", "n", ""),
+			[]string{"Other objects depend on columns", "child_n_fkey on public.child"},
+		},
+		"contract under a function": {
+			users + "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT max(b) FROM t); END'", contractOf("t", "b", ""),
+			[]string{"Functions mention columns", `ignore_functions = ["f()"]`},
+		},
+		"drop that takes an index along": {
+			users + "CREATE INDEX t_a_b ON t (n, b)", contractOf("t", "b", `mode = "drop"`),
+			[]string{"would silently drop other objects", `"index public.t_a_b"`},
+		},
 		"contract while services use it": {users, strings.Replace(contractOf("t", "b", ""), "= true", "= false", 1), []string{"Nothing says that columns of public.t (b) are no longer used", "writers_migrated = true"}},
 	} {
 		t.Run(name, func(t *testing.T) {

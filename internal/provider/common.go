@@ -39,19 +39,26 @@ var identifier = []validator.String{stringvalidator.LengthBetween(1, pg.MaxIdent
 var statementType = map[string]attr.Type{"sql": types.StringType, "lock": types.StringType, "effect": types.StringType}
 
 // stageSchema returns the schema of a stage: its own attributes and the common ones.
-func stageSchema(ctx context.Context, description, idExample string, own map[string]schema.Attribute) schema.Schema {
+func stageSchema(ctx context.Context, description, idExample, limit string, own map[string]schema.Attribute) schema.Schema {
 	attributes := map[string]schema.Attribute{
-		"id": schema.StringAttribute{Computed: true,
+		"id": schema.StringAttribute{
+			Computed:            true,
 			MarkdownDescription: "Identity of the stage in the ledger, such as `" + idExample + "`. It stays when columns are added or removed later.",
-			PlanModifiers:       []planmodifier.String{stringplanmodifier.UseStateForUnknown()}},
-		"schema": schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString("public"), Validators: identifier,
+			PlanModifiers:       []planmodifier.String{stringplanmodifier.UseStateForUnknown()},
+		},
+		"schema": schema.StringAttribute{
+			Optional: true, Computed: true, Default: stringdefault.StaticString("public"), Validators: identifier,
 			MarkdownDescription: "Schema of the table, exactly as it is written in the catalogs. The default is `public`. Changing it replaces the resource.",
-			PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()}},
-		"table": schema.StringAttribute{Required: true, Validators: identifier,
+			PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()},
+		},
+		"table": schema.StringAttribute{
+			Required: true, Validators: identifier,
 			MarkdownDescription: "Name of the table, without quotes, exactly as it is written in the catalogs. Refer to the `table` attribute of the " +
 				"stage that comes before, so that Terraform keeps the order. Changing it replaces the resource.",
-			PlanModifiers: []planmodifier.String{stringplanmodifier.RequiresReplace()}},
-		"statements": schema.ListNestedAttribute{Computed: true,
+			PlanModifiers: []planmodifier.String{stringplanmodifier.RequiresReplace()},
+		},
+		"statements": schema.ListNestedAttribute{
+			Computed: true,
 			MarkdownDescription: "What the stage runs. It is known at plan time and depends on the configuration alone, so that it can be reviewed and " +
 				"checked by policies.",
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
@@ -59,11 +66,14 @@ func stageSchema(ctx context.Context, description, idExample string, own map[str
 				"lock": schema.StringAttribute{Computed: true, MarkdownDescription: "The strongest lock that it takes on the table, by its name in " +
 					"PostgreSQL's documentation."},
 				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only` or `batched update`."},
-			}}},
-		"timeouts": timeouts.Attributes(ctx, timeouts.Opts{Create: true, Update: true, Delete: true,
-			CreateDescription: "How long creating may take, such as `\"30m\"`.",
-			UpdateDescription: "How long updating may take, such as `\"30m\"`.",
-			DeleteDescription: "How long destroying may take, such as `\"30m\"`."}),
+			}},
+		},
+		"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
+			Create: true, Update: true, Delete: true,
+			CreateDescription: "How long creating may take, such as `\"30m\"`. The default is " + limit + ". Nothing that was done is lost when the time is up.",
+			UpdateDescription: "How long updating may take. The default is " + limit + ".",
+			DeleteDescription: "How long destroying may take. The default is one hour.",
+		}),
 	}
 	maps.Copy(attributes, own)
 	return schema.Schema{MarkdownDescription: description, Attributes: attributes}
@@ -75,7 +85,8 @@ func showStatements(statements []ddl.Statement) (types.List, diag.Diagnostics) {
 	values := make([]attr.Value, len(statements))
 	for i, s := range statements {
 		object, more := types.ObjectValue(statementType, map[string]attr.Value{
-			"sql": types.StringValue(s.SQL), "lock": types.StringValue(string(s.Lock)), "effect": types.StringValue(string(s.Effect))})
+			"sql": types.StringValue(s.SQL), "lock": types.StringValue(string(s.Lock)), "effect": types.StringValue(string(s.Effect)),
+		})
 		diags.Append(more...)
 		values[i] = object
 	}

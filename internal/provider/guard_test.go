@@ -31,7 +31,7 @@ func TestContractNeedsTheBackfillToHoldStill(t *testing.T) {
 		Steps: []resource.TestStep{
 			{Config: providerBlock(db) + expandName + backfillName},
 			applyAfter(t, db, `INSERT INTO users (full_name) VALUES ('Legacy Writer'), ('Another One')`, expandName+backfillName+contractName,
-				"2 rows of public.users need the backfill public.users/first_name,last_name again", "still writes only the old columns"),
+				"2 rows of public.users would need the backfill public.users/first_name,last_name again", "still writes only the old columns"),
 			applyAfter(t, db, `DELETE FROM users WHERE first_name IS NULL`, expandName+backfillName+contractName),
 		},
 	})
@@ -135,11 +135,15 @@ func TestColumnsAreAddedAndRemovedInPlace(t *testing.T) {
 		ProtoV6ProviderFactories: factories,
 		Steps: []resource.TestStep{
 			{Config: config(`a = { type = "int" }`), ConfigPlanChecks: emptyPlan},
-			{Config: config("a = { type = \"int4\" }\n b = { type = \"text\", default = \"'x'\", not_null = true }"), ConfigPlanChecks: emptyPlan,
-				Check: checkColumns(t, db, "users", "id,full_name,email,visits,a,b")},
+			{
+				Config: config("a = { type = \"int4\" }\n b = { type = \"text\", default = \"'x'\", not_null = true }"), ConfigPlanChecks: emptyPlan,
+				Check: checkColumns(t, db, "users", "id,full_name,email,visits,a,b"),
+			},
 			{Config: config(`a = { type = "bigint" }`), ExpectError: phrase("Column public.users.a cannot change its type in place")},
-			{Config: config(`a = { type = "int", default = "7" }`), ConfigPlanChecks: emptyPlan,
-				Check: checkColumns(t, db, "users", "id,full_name,email,visits,a")},
+			{
+				Config: config(`a = { type = "int", default = "7" }`), ConfigPlanChecks: emptyPlan,
+				Check: checkColumns(t, db, "users", "id,full_name,email,visits,a"),
+			},
 			{PreConfig: func() { db.Exec(t, `ALTER TABLE users ALTER a SET DEFAULT 8`) }, Config: config(`a = { type = "int", default = "7" }`), ConfigPlanChecks: emptyPlan},
 		},
 	})
@@ -190,8 +194,10 @@ func TestMissingPrivilegesAreNamedWithTheGrant(t *testing.T) {
 		ProtoV6ProviderFactories: factories,
 		Steps: []resource.TestStep{
 			plan(expandName, "may not create the ledger's schema", "GRANT CREATE ON DATABASE"),
-			{PreConfig: grant(`GRANT CREATE ON DATABASE ` + pg.Quote(db.Name)), Config: as + expandName, PlanOnly: true,
-				ExpectError: phrase("does not own table public.users", "GRANT "+owner+` TO "stranger`)},
+			{
+				PreConfig: grant(`GRANT CREATE ON DATABASE ` + pg.Quote(db.Name)), Config: as + expandName, PlanOnly: true,
+				ExpectError: phrase("does not own table public.users", "GRANT "+owner+` TO "stranger`),
+			},
 			plan(backfill, `lacks SELECT on public.users`, `GRANT SELECT ("full_name", "email") ON "public"."users" TO "stranger`),
 			needsUpdate,
 		},

@@ -55,27 +55,37 @@ func backfillSchema(ctx context.Context) schema.Schema {
 		"Fills columns of the rows that exist, in small transactions that take row locks only, and proves at the end that no row is left. It can be "+
 			"interrupted at any instant, by Ctrl-C as well as by a crash: the next apply goes on where it stopped. Destroying the resource forgets "+
 			"the job; the data stays.",
-		"public.users/first_name,last_name",
+		"public.users/first_name,last_name", "seven days",
 		map[string]schema.Attribute{
-			"set": schema.MapAttribute{Required: true, ElementType: types.StringType,
-				MarkdownDescription: "SQL expression over the row, by target column. A target that has a value already keeps it, so that what a service wrote " +
-					"is never overwritten. The expressions are compiled against the live table at plan time.",
-				Validators: []validator.Map{mapvalidator.SizeAtLeast(1), mapvalidator.KeysAre(identifier...), mapvalidator.ValueStringsAre(nonEmpty...)}},
-			"overwrite": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+			"set": schema.MapAttribute{
+				Required: true, ElementType: types.StringType,
+				MarkdownDescription: "SQL expression over the row, by target column, of the column's own type. A target that has a value already keeps it, so " +
+					"that what a service wrote is never overwritten, unless `overwrite` is set. The expressions are compiled against the live table at plan time.",
+				Validators: []validator.Map{mapvalidator.SizeAtLeast(1), mapvalidator.KeysAre(identifier...), mapvalidator.ValueStringsAre(nonEmpty...)},
+			},
+			"overwrite": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Whether to recompute every target that differs from its expression, instead of only filling those that are `NULL`. The " +
-					"default is `false`."},
-			"where": schema.StringAttribute{Optional: true, Validators: nonEmpty,
-				MarkdownDescription: "SQL condition that narrows the rows."},
-			"status": schema.StringAttribute{Computed: true,
-				MarkdownDescription: "`running` while rows are left to do, `complete` after the proof."},
-			"rows_updated": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many rows the backfill has updated. Rows that services had filled " +
+					"default is `false`. Use it only for columns that nobody else writes.",
+			},
+			"where": schema.StringAttribute{
+				Optional: true, Validators: nonEmpty,
+				MarkdownDescription: "SQL condition that narrows the rows. Rows that it leaves out count as done.",
+			},
+			"status": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "`running` after an interruption, until an apply goes on; `complete` after the proof that no row is left.",
+			},
+			"rows_updated": schema.Int64Attribute{Computed: true, MarkdownDescription: "How many rows the backfill has updated since it began or its expressions last changed. Rows that services had filled " +
 				"already are not among them."},
 		})
 }
 
 func backfillSpec(ctx context.Context, m, _ *backfillModel) (*backfill.Spec, diag.Diagnostics) {
-	spec := &backfill.Spec{ID: m.ID.ValueString(), Table: m.tableName(), Set: make(map[string]string), Overwrite: m.Overwrite.ValueBool(),
-		Where: m.Where.ValueString(), Workers: backfill.DefaultWorkers}
+	spec := &backfill.Spec{
+		ID: m.ID.ValueString(), Table: m.tableName(), Set: make(map[string]string), Overwrite: m.Overwrite.ValueBool(),
+		Where: m.Where.ValueString(), Workers: backfill.DefaultWorkers,
+	}
 	return spec, m.Set.ElementsAs(ctx, &spec.Set, false)
 }
 

@@ -61,31 +61,43 @@ func contractSchema(ctx context.Context) schema.Schema {
 		"Takes the old columns away at the end of a change, in one transaction. It goes ahead only when every backfill that reads them is complete and "+
 			"proven again, and nothing else depends on them. In the mode `quarantine` the columns are only renamed, and destroying the resource "+
 			"renames them back.",
-		"public.users/full_name",
+		"public.users/full_name", "one hour",
 		map[string]schema.Attribute{
-			"columns": schema.SetAttribute{Required: true, ElementType: types.StringType,
+			"columns": schema.SetAttribute{
+				Required: true, ElementType: types.StringType,
 				MarkdownDescription: "Columns to take away. Changing them replaces the resource.",
 				Validators:          []validator.Set{setvalidator.SizeAtLeast(1), setvalidator.ValueStringsAre(identifier...)},
-				PlanModifiers:       []planmodifier.Set{setplanmodifier.RequiresReplace()}},
-			"mode": schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString(string(contract.Quarantine)),
+				PlanModifiers:       []planmodifier.Set{setplanmodifier.RequiresReplace()},
+			},
+			"mode": schema.StringAttribute{
+				Optional: true, Computed: true, Default: stringdefault.StaticString(string(contract.Quarantine)),
 				Validators: []validator.String{stringvalidator.OneOf(string(contract.Quarantine), string(contract.Drop))},
-				MarkdownDescription: "`quarantine`, the default, renames each column to `<name>__quarantined`, from where it can come back with all its values. " +
-					"`drop` drops it for good. A quarantine can be turned into a drop later."},
-			"drops": schema.SetAttribute{Optional: true, ElementType: types.StringType, Validators: names,
+				MarkdownDescription: "`quarantine`, the default, renames each column to `<name>__quarantined` (shortened to fit 63 bytes), from where it can come back with all its values. " +
+					"`drop` drops it for good. A quarantine can be turned into a drop later.",
+			},
+			"drops": schema.SetAttribute{
+				Optional: true, ElementType: types.StringType, Validators: names,
 				MarkdownDescription: "Objects that the server drops silently together with a column, such as `\"index public.users_full_name_idx\"`. In the mode " +
-					"`drop` each of them must be named; the plan lists them."},
-			"ignore_functions": schema.SetAttribute{Optional: true, ElementType: types.StringType, Validators: names,
-				MarkdownDescription: "Functions whose text mentions a column but that do not need it, such as `\"archive_user(bigint)\"`; the plan lists them."},
-			"writers_migrated": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+					"`drop` each of them must be named; the plan lists them.",
+			},
+			"ignore_functions": schema.SetAttribute{
+				Optional: true, ElementType: types.StringType, Validators: names,
+				MarkdownDescription: "Functions whose text mentions a column but that do not need it, such as `\"archive_user(bigint)\"`; the plan lists them.",
+			},
+			"writers_migrated": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Your word that no service reads or writes the columns any more. The contract needs it, because a service that still names " +
-					"them gets errors. The default is `false`."},
+					"them gets errors, in both modes. The default is `false`.",
+			},
 		})
 }
 
 func contractSpec(ctx context.Context, m, prior *contractModel) (*contract.Spec, diag.Diagnostics) {
 	var diags diag.Diagnostics
-	spec := &contract.Spec{ID: m.ID.ValueString(), Table: m.tableName(), Mode: contract.Mode(m.Mode.ValueString()),
-		WritersMigrated: m.WritersMigrated.ValueBool()}
+	spec := &contract.Spec{
+		ID: m.ID.ValueString(), Table: m.tableName(), Mode: contract.Mode(m.Mode.ValueString()),
+		WritersMigrated: m.WritersMigrated.ValueBool(),
+	}
 	diags.Append(m.Columns.ElementsAs(ctx, &spec.Columns, false)...)
 	diags.Append(m.Drops.ElementsAs(ctx, &spec.Drops, false)...)
 	diags.Append(m.IgnoreFunctions.ElementsAs(ctx, &spec.IgnoreFunctions, false)...)

@@ -60,30 +60,42 @@ func expandSchema(ctx context.Context) schema.Schema {
 		"Adds columns to a live table, in ways that change metadata only: the lock is held for milliseconds, and no row is touched. What would "+
 			"rewrite or scan the table is refused at plan time, with the staged way to have it. Destroying the resource drops the columns, unless "+
 			"they hold the only copy of data.",
-		"public.users/first_name,last_name",
+		"public.users/first_name,last_name", "one hour",
 		map[string]schema.Attribute{
-			"columns": schema.MapNestedAttribute{Required: true,
+			"columns": schema.MapNestedAttribute{
+				Required: true,
 				MarkdownDescription: "Columns to add, by name. Columns can be added and removed later; a removed one is dropped, under the same guard as " +
 					"destroying the resource.",
 				Validators: []validator.Map{mapvalidator.SizeAtLeast(1), mapvalidator.KeysAre(identifier...)},
 				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-					"type": schema.StringAttribute{Required: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
-						MarkdownDescription: "Data type, as in `CREATE TABLE`. It cannot be changed in place, because that rewrites the table."},
-					"default": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
+					"type": schema.StringAttribute{
+						Required: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
+						MarkdownDescription: "Data type, as in `CREATE TABLE`. It cannot be changed in place, because that may rewrite the table.",
+					},
+					"default": schema.StringAttribute{
+						Optional: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
 						MarkdownDescription: "SQL expression for the default, such as `\"'unknown'\"` or `\"now()\"`. It must not be volatile: it is computed " +
-							"once, when the column is added, for all rows that exist."},
-					"not_null": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-						MarkdownDescription: "Whether the column is `NOT NULL`, which needs a `default`. The default is `false`."},
-				}}},
-			"force_destroy": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-				MarkdownDescription: "Whether columns may be dropped although they hold values that are nowhere else. The default is `false`."},
+							"once, when the column is added, for all rows that exist.",
+					},
+					"not_null": schema.BoolAttribute{
+						Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+						MarkdownDescription: "Whether the column is `NOT NULL`, which needs a `default`. The default is `false`.",
+					},
+				}},
+			},
+			"force_destroy": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Whether columns may be dropped although they hold values that are nowhere else. The default is `false`.",
+			},
 		})
 }
 
 func expandSpec(ctx context.Context, m, prior *expandModel) (*expand.Spec, diag.Diagnostics) {
 	var diags diag.Diagnostics
-	spec := &expand.Spec{ID: m.ID.ValueString(), Table: m.tableName(), ForceDestroy: m.ForceDestroy.ValueBool(),
-		Columns: make(map[string]expand.Column)}
+	spec := &expand.Spec{
+		ID: m.ID.ValueString(), Table: m.tableName(), ForceDestroy: m.ForceDestroy.ValueBool(),
+		Columns: make(map[string]expand.Column),
+	}
 	columns := make(map[string]expandColumn)
 	diags.Append(m.Columns.ElementsAs(ctx, &columns, false)...)
 	for _, name := range stage.SortedKeys(columns) {

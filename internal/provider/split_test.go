@@ -137,8 +137,10 @@ func TestImportBringsTheStagesBack(t *testing.T) {
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 50)
 	verify := func(address, id string) resource.TestStep {
-		return resource.TestStep{ResourceName: address, ImportState: true, ImportStateId: id, ImportStateVerify: true,
-			ImportStateVerifyIgnore: []string{"timeouts"}}
+		return resource.TestStep{
+			ResourceName: address, ImportState: true, ImportStateId: id, ImportStateVerify: true,
+			ImportStateVerifyIgnore: []string{"timeouts"},
+		}
 	}
 	resource.UnitTest(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories,

@@ -152,8 +152,10 @@ func (s *Spec) record(table *pg.Table, reads []string) (*ledger.Stage, error) {
 		}
 		return numbers
 	}
-	return &ledger.Stage{Kind: ledger.BatchedBackfill, Key: s.ID, TableOID: table.OID, Table: s.Table, Spec: document,
-		Reads: numbers(reads), Writes: numbers(s.Targets()), Status: ledger.Running}, nil
+	return &ledger.Stage{
+		Kind: ledger.BatchedBackfill, Key: s.ID, TableOID: table.OID, Table: s.Table, Spec: document,
+		Reads: numbers(reads), Writes: numbers(s.Targets()), Status: ledger.Running,
+	}, nil
 }
 
 // job is one run of a backfill under its lease.

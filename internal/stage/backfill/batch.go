@@ -69,7 +69,8 @@ func (j *job) locate(err error, leaf pg.TableName, first, end int64) error {
 	}
 	return finding.New(fmt.Sprintf("Backfill of %s failed on rows of %s", j.spec.describe(), leaf),
 		finding.Paragraphs(text, "All batches before it are done and recorded. It is one of these rows:\n\n"+finding.Indent(query),
-			"Repair the row, or let the expression or where handle it, and apply again: the backfill goes on here.",
+			"Repair the row and apply again: the backfill goes on here. If you change the expression or where instead, it starts over and "+
+				"passes the rows that are filled.",
 			"SQLSTATE "+e.Code)).Because(err)
 }
 

@@ -20,6 +20,9 @@ import (
 // Check compiles the expressions against the live table and says what the backfill will do to it.
 func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.Finding, err error) {
 	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
+		if err := env.Ledger.CheckPrivileges(ctx, tx); err != nil {
+			return err
+		}
 		record, err := env.Record(ctx, tx, ledger.BatchedBackfill, s.ID)
 		if err != nil {
 			return err

@@ -129,8 +129,10 @@ func extend(known []ledger.Segment, leaf pg.Leaf, workers int) []ledger.Segment 
 	}
 	length := min(max((leaf.Pages-start)/int64(4*max(workers, 1)), minSegmentPages), maxSegmentPages)
 	for ; start < leaf.Pages; start += length {
-		known = append(known, ledger.Segment{Relation: leaf.OID, Filenode: leaf.Filenode,
-			First: start, Next: start, End: min(start+length, leaf.Pages)})
+		known = append(known, ledger.Segment{
+			Relation: leaf.OID, Filenode: leaf.Filenode,
+			First: start, Next: start, End: min(start+length, leaf.Pages),
+		})
 	}
 	return known
 }

@@ -116,8 +116,10 @@ func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env, proven []*le
 	if err != nil {
 		return err
 	}
-	record := &ledger.Stage{Kind: ledger.ColumnContract, Key: s.ID, TableOID: found.table.OID, Table: s.Table, Spec: document,
-		Writes: numbers, Status: ledger.Complete, Undo: undo}
+	record := &ledger.Stage{
+		Kind: ledger.ColumnContract, Key: s.ID, TableOID: found.table.OID, Table: s.Table, Spec: document,
+		Writes: numbers, Status: ledger.Complete, Undo: undo,
+	}
 	if err := env.Ledger.Put(ctx, tx, record); err != nil {
 		return err
 	}

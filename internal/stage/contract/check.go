@@ -218,7 +218,11 @@ func (s *Spec) prove(ctx context.Context, env *stage.Env, readers []*ledger.Stag
 			return err
 		}
 		if rows > 0 {
-			return finding.New(fmt.Sprintf("%d rows of %s need the backfill %s again", rows, s.Table, record.Key),
+			count := fmt.Sprintf("%d rows", rows)
+			if rows >= limit {
+				count = fmt.Sprintf("At least %d rows", limit)
+			}
+			return finding.New(fmt.Sprintf("%s of %s would need the backfill %s again", count, s.Table, record.Key),
 				"It was complete, but rows have come since that it would have to fill: some service still writes only the old columns. If "+
 					"they went now, those values would be lost.\n\nFind and change that service. To fill the rows, have Terraform run the "+
 					"backfill once more:\n\n  terraform apply -replace=postgres_batched_backfill.NAME")

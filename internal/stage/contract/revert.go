@@ -22,14 +22,14 @@ func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (*finding.Findin
 	}
 	return finding.New(fmt.Sprintf("Destroying the contract brings columns of %s back", s.describe()),
 		fmt.Sprintf("It renames %s back, with all values, under an ACCESS EXCLUSIVE lock for a moment. Rows that were written meanwhile have "+
-			"NULL in them, unless there is a default.\n\nTo leave the table as it is and only forget the resource, use a removed block with "+
+			"NULL in them, unless there is a default; a backfill in the other direction can fill them.\n\nTo leave the table as it is and only forget the resource, use a removed block with "+
 			"destroy = false.", pg.QuoteAll(s.Columns))), nil
 }
 
 func (s *Spec) cannotBringBack() error {
 	return finding.New(fmt.Sprintf("Dropped columns of %s cannot be brought back", s.describe()),
 		"Their values are gone with the drop. To forget the resource and leave the table as it is, put this in place of it:\n\n"+
-			"  removed {\n    from = postgres_column_contract.NAME\n    lifecycle {\n      destroy = false\n    }\n  }")
+			"  removed {\n    from = postgres_column_contract.NAME\n    lifecycle {\n      destroy = false\n    }\n  }\n\nOpenTofu before 1.10 forgets with removed alone, without the lifecycle block.")
 }
 
 // Revert renames quarantined columns back and wakes the stages that the contract had retired.
@@ -170,6 +170,10 @@ func (s *Spec) hasNull(ctx context.Context, env *stage.Env, column string) (hole
 func (s *Spec) staysNullable(name string) *finding.Finding {
 	column := pg.Quote(name)
 	return finding.New(fmt.Sprintf("Column %s is back, but nullable", s.Table.Column(name)),
-		fmt.Sprintf("It was NOT NULL before the contract, and rows that were written since have no value in it:\n\n  SELECT * FROM %s WHERE %s "+
-			"IS NULL;\n\nFill them, and then:\n\n  ALTER TABLE %s ADD CHECK (%s IS NOT NULL) NOT VALID;", s.Table.SQL(), column, s.Table.SQL(), column))
+		fmt.Sprintf("It was NOT NULL before the contract, and rows that were written since have no value in it:\n\n  SELECT * FROM %[1]s WHERE %[2]s "+
+			"IS NULL;\n\nFill them, and then, without blocking anybody:\n\n"+
+			"  ALTER TABLE %[1]s ADD CONSTRAINT proof CHECK (%[2]s IS NOT NULL) NOT VALID;\n"+
+			"  ALTER TABLE %[1]s VALIDATE CONSTRAINT proof;\n"+
+			"  ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;\n"+
+			"  ALTER TABLE %[1]s DROP CONSTRAINT proof;", s.Table.SQL(), column))
 }

@@ -41,8 +41,10 @@ ALTER TABLE "public"."users"
 
 func TestNamesWithASuffixFitTheServersLimit(t *testing.T) {
 	seen := make(map[string]string)
-	for _, name := range []string{"a", strings.Repeat("a", 50), strings.Repeat("a", 51), strings.Repeat("a", 62) + "b", strings.Repeat("a", 62) + "c",
-		strings.Repeat("ñ", 31), "x" + strings.Repeat("名", 20)} {
+	for _, name := range []string{
+		"a", strings.Repeat("a", 50), strings.Repeat("a", 51), strings.Repeat("a", 62) + "b", strings.Repeat("a", 62) + "c",
+		strings.Repeat("ñ", 31), "x" + strings.Repeat("名", 20),
+	} {
 		got := quarantined(name)
 		if len(got) > pg.MaxIdentifierBytes || !utf8.ValidString(got) || !strings.HasSuffix(got, "__quarantined") {
 			t.Errorf("quarantined(%q) = %q of %d bytes", name, got, len(got))

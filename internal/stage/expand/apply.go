@@ -46,8 +46,10 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 	if err := s.guard(ctx, env, func(name string) bool { _, wanted := s.Columns[name]; return !wanted }); err != nil {
 		return State{}, err
 	}
-	change := ddl.Change{Title: "Adding columns to " + s.describe(s.Names()), Table: table, Lock: ddl.AccessExclusive,
-		Work: func(ctx context.Context, tx pgx.Tx) error { return s.work(ctx, tx, env) }}
+	change := ddl.Change{
+		Title: "Adding columns to " + s.describe(s.Names()), Table: table, Lock: ddl.AccessExclusive,
+		Work: func(ctx context.Context, tx pgx.Tx) error { return s.work(ctx, tx, env) },
+	}
 	if err := env.Runner.Run(ctx, change); err != nil {
 		return State{}, err
 	}
@@ -175,8 +177,10 @@ func (s *Spec) record(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.
 	if err != nil {
 		return err
 	}
-	return env.Ledger.Put(ctx, tx, &ledger.Stage{Kind: ledger.ColumnExpand, Key: s.ID, TableOID: table.OID, Table: s.Table,
-		Spec: document, Writes: numbers, Status: ledger.Complete, Undo: undo})
+	return env.Ledger.Put(ctx, tx, &ledger.Stage{
+		Kind: ledger.ColumnExpand, Key: s.ID, TableOID: table.OID, Table: s.Table,
+		Spec: document, Writes: numbers, Status: ledger.Complete, Undo: undo,
+	})
 }
 
 // Read returns the columns of the expand that are there. A column that a contract has taken away since counts as there.
@@ -203,10 +207,14 @@ func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err erro
 		}
 		columns := make(map[string]Column)
 		for name, wanted := range s.Columns {
-			if c, exists := table.Column(name); exists {
+			c, exists := table.Column(name)
+			switch {
+			case exists:
 				if columns[name], err = observe(ctx, tx, wanted, c, recorded[name]); err != nil {
 					return err
 				}
+			case wanted.Type == "": // It comes from the identifier of an import.
+				return finding.New(fmt.Sprintf("Column %s does not exist", s.Table.Column(name)), "Only columns that are there can be imported.")
 			}
 		}
 		if len(columns) > 0 {

@@ -62,8 +62,10 @@ func (s *Spec) Revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, 
 	if err := s.guard(ctx, env, func(string) bool { return true }); err != nil {
 		return nil, err
 	}
-	return nil, env.Runner.Run(ctx, ddl.Change{Title: "Dropping columns of " + s.describe(s.Names()), Table: table, Lock: ddl.AccessExclusive,
-		Work: func(ctx context.Context, tx pgx.Tx) error { return s.dropAll(ctx, tx, env) }})
+	return nil, env.Runner.Run(ctx, ddl.Change{
+		Title: "Dropping columns of " + s.describe(s.Names()), Table: table, Lock: ddl.AccessExclusive,
+		Work: func(ctx context.Context, tx pgx.Tx) error { return s.dropAll(ctx, tx, env) },
+	})
 }
 
 func (s *Spec) dropAll(ctx context.Context, tx pgx.Tx, env *stage.Env) error {

@@ -1,0 +1,4 @@
+resource "postgres_column_expand" "customer_reference" {
+  table   = "orders"
+  columns = { customer_reference = { type = "text" } }
+}

@@ -1,0 +1,7 @@
+resource "postgres_column_expand" "name" {
+  table = "users"
+  columns = {
+    first_name = { type = "text" }
+    last_name  = { type = "text" }
+  }
+}

@@ -1,0 +1,118 @@
+package backfill_test
+
+import (
+	"testing"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
+)
+
+// Every fault strikes while the backfill is at work. The same Apply survives it, or the next one goes on, and no row is
+// wrong, left out or updated twice.
+func TestLostConnections(t *testing.T) {
+	const rows = 20_000
+	batch, proof := pgtest.Containing(`UPDATE ONLY "public"."people"`), pgtest.Containing("SELECT \"people\".ctid::text")
+	commit := pgtest.Containing("commit")
+	tests := map[string]struct {
+		cut func(p *pgtest.Proxy) <-chan struct{}
+		// survives means that the Apply that meets the fault has to complete.
+		survives bool
+	}{
+		"before the first batch":          {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(batch, 1) }, true},
+		"before a batch":                  {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(batch, 5) }, true},
+		"after a batch":                   {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(batch, 5) }, true},
+		"before a checkpoint":             {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(pgtest.Containing("SET next_page"), 4) }, true},
+		"after a checkpoint":              {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(pgtest.Containing("SET next_page"), 4) }, true},
+		"before the commit of a batch":    {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(afterSeen("SET next_page", commit), 1) }, true},
+		"after the commit of a batch":     {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(afterSeen("SET next_page", commit), 1) }, true},
+		"before the proof":                {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(proof, 1) }, true},
+		"after the proof":                 {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(proof, 1) }, true},
+		"before the lease is taken":       {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(pgtest.Containing("SET token"), 1) }, false},
+		"after the walk is planned":       {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(pgtest.Containing("SET pages_total"), 1) }, false},
+		"before it is recorded as done":   {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(pgtest.Containing("'complete', note"), 1) }, false},
+		"after it is recorded as done":    {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(pgtest.Containing("'complete', note"), 1) }, false},
+		"before its commit of being done": {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(afterSeen("'complete', note", commit), 1) }, false},
+		"after its commit of being done":  {func(p *pgtest.Proxy) <-chan struct{} { return p.CutAfter(afterSeen("'complete', note", commit), 1) }, false},
+		"before the lease is given back":  {func(p *pgtest.Proxy) <-chan struct{} { return p.CutBefore(pgtest.Containing("SET lease_expires_at = NULL"), 1) }, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.NewDatabase(t)
+			createPeople(t, db, rows)
+			countUpdates(t, db, "people")
+			proxy, connString := pgtest.NewProxy(t, db)
+			env, spec := newEnv(t, connString), peopleSpec()
+			if err := env.Ledger.Ensure(t.Context(), env.DB); err != nil {
+				t.Fatal(err)
+			}
+			struck := test.cut(proxy)
+			_, err := spec.Apply(t.Context(), env)
+			select {
+			case <-struck:
+			default:
+				t.Error("the fault never struck")
+			}
+			switch {
+			case err != nil && test.survives:
+				t.Errorf("apply: %v, want it to connect again", err)
+			case err != nil:
+				t.Logf("ended with: %v", err)
+			}
+			apply(t, env, spec)
+			expectNone(t, db, "wrong rows", wrongPeople)
+			expectEachOnce(t, db, spec, rows)
+		})
+	}
+}
+
+// afterSeen matches what match matches, once a statement with the text has run.
+func afterSeen(text string, match func(string) bool) func(string) bool {
+	seen, contains := false, pgtest.Containing(text)
+	return func(sql string) bool {
+		seen = seen || contains(sql)
+		return seen && match(sql)
+	}
+}
+
+func TestAllConnectionsLostAgainAndAgain(t *testing.T) {
+	const rows = 4000
+	db := pgtest.NewDatabase(t)
+	createPeople(t, db, rows)
+	countUpdates(t, db, "people")
+	slow(t, db, "people")
+	proxy, connString := pgtest.NewProxy(t, db)
+	env, spec := newEnv(t, connString), peopleSpec()
+	done := applying(t.Context(), env, spec)
+	for _, at := range []int64{200, 1000, 2000, 3000} {
+		waitForRows(t, db, spec, at, done)
+		proxy.CutAll()
+	}
+	if result := <-done; result.err != nil {
+		t.Fatalf("apply: %v, want it to connect again", result.err)
+	}
+	expectNone(t, db, "wrong rows", wrongPeople)
+	expectEachOnce(t, db, spec, rows)
+}
+
+func TestServerRestart(t *testing.T) {
+	const rows = 4000
+	db := pgtest.NewDatabaseOn(t, pgtest.StartServer(t, pgtest.Options{}))
+	createPeople(t, db, rows)
+	countUpdates(t, db, "people")
+	slow(t, db, "people")
+	env, spec := newEnv(t, db.ConnString()), peopleSpec()
+	done := applying(t.Context(), env, spec)
+	for _, at := range []int64{500, 2500} {
+		waitForRows(t, db, spec, at, done)
+		if err := db.Server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		db.Owner.Reset()
+		db.Super.Reset()
+	}
+	if result := <-done; result.err != nil {
+		t.Fatalf("apply: %v, want it to connect again", result.err)
+	}
+	expectNone(t, db, "wrong rows", wrongPeople)
+	expectEachOnce(t, db, spec, rows)
+}

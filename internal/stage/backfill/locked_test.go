@@ -1,0 +1,135 @@
+package backfill_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
+)
+
+// hold begins a transaction of an application called nightly-report, runs the statement in it and leaves it idle.
+func hold(t *testing.T, db *pgtest.Database, sql string) (tx pgx.Tx, pid int32) {
+	t.Helper()
+	config, err := pgx.ParseConfig(db.ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["application_name"] = "nightly-report"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) }) // The database is dropped with force.
+	if tx, err = conn.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+	return tx, int32(conn.PgConn().PID()) //nolint:gosec // pids are small
+}
+
+func end(t *testing.T, tx pgx.Tx) {
+	t.Helper()
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockedRowIsNamedWithItsHolder(t *testing.T) {
+	const rows = 10_000
+	db := pgtest.NewDatabase(t)
+	createPeople(t, db, rows)
+	countUpdates(t, db, "people")
+	held, pid := hold(t, db, `SELECT FROM people WHERE id IN (17, 5000) FOR UPDATE`)
+	env, spec := newEnv(t, db.ConnString()), peopleSpec()
+	state, err := spec.Apply(t.Context(), env)
+	expectFinding(t, err, "Backfill of public.people (n) cannot get rows that others hold", fmt.Sprintf("pid %d", pid), "nightly-report",
+		"idle in transaction", fmt.Sprintf("SELECT pg_terminate_backend(%d);", pid))
+	if state.RowsUpdated != rows-2 {
+		t.Errorf("%d rows updated beside the locked ones, want %d", state.RowsUpdated, rows-2)
+	}
+	end(t, held)
+	apply(t, env, spec)
+	expectNone(t, db, "wrong rows", wrongPeople)
+	expectEachOnce(t, db, spec, rows)
+}
+
+func TestLockedRowIsTriedAgainUntilItsHolderEnds(t *testing.T) {
+	for name, lock := range map[string]string{
+		"row":   `UPDATE people SET body = 'y' WHERE id = 5000`,
+		"table": `LOCK TABLE people IN SHARE MODE`,
+		"all":   `LOCK TABLE people IN ACCESS EXCLUSIVE MODE`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			const rows = 6000
+			db := pgtest.NewDatabase(t)
+			createPeople(t, db, rows)
+			countUpdates(t, db, "people")
+			held, pid := hold(t, db, lock)
+			env, spec := newEnv(t, db.ConnString()), peopleSpec()
+			env.RetryFor = patience
+			done := applying(t.Context(), env, spec)
+			// It has to be in the way several times before it ends.
+			met := 0
+			eventually(t, "the backfill meets the lock several times", func() bool {
+				if pgtest.QueryRow[bool](t, db, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))`, pid) {
+					met++
+				}
+				return met >= 3
+			})
+			end(t, held)
+			result := <-done
+			if result.err != nil {
+				t.Fatalf("apply: %v", result.err)
+			}
+			expectNone(t, db, "wrong rows", wrongPeople)
+			expectEachOnce(t, db, spec, rows)
+		})
+	}
+}
+
+func TestLockedTableIsNamedWithItsHolder(t *testing.T) {
+	for _, mode := range []string{"SHARE", "ACCESS EXCLUSIVE"} {
+		t.Run(strings.ToLower(mode), func(t *testing.T) {
+			db := pgtest.NewDatabase(t)
+			createPeople(t, db, 1000)
+			_, pid := hold(t, db, `LOCK TABLE people IN `+mode+` MODE`)
+			env, spec := newEnv(t, db.ConnString()), peopleSpec()
+			done := applying(t.Context(), env, spec)
+			select {
+			case result := <-done:
+				expectFinding(t, result.err, "public.people", fmt.Sprintf("pid %d", pid), "nightly-report")
+			case <-time.After(patience):
+				t.Error("the backfill waits on and on")
+			}
+		})
+	}
+}
+
+// The application must never wait long for a row that a batch holds, nor be picked as the victim of a deadlock.
+func TestApplicationIsNeverTheVictimOfADeadlock(t *testing.T) {
+	const rows = 4000
+	db := pgtest.NewDatabase(t)
+	createPeople(t, db, rows)
+	slow(t, db, "people")
+	// It locks the last row, and then rows from the end to the start: against the walk.
+	held, _ := hold(t, db, fmt.Sprintf(`SELECT FROM people WHERE id = %d FOR UPDATE`, rows))
+	env, spec := newEnv(t, db.ConnString()), peopleSpec()
+	env.RetryFor = patience
+	done := applying(t.Context(), env, spec)
+	for id := rows - 1; id > 0; id -= 5 {
+		if _, err := held.Exec(t.Context(), `SELECT FROM people WHERE id = $1 FOR UPDATE`, id); err != nil {
+			t.Fatalf("the application's statement on row %d: %v", id, err)
+		}
+	}
+	end(t, held)
+	if result := <-done; result.err != nil {
+		t.Fatalf("apply: %v", result.err)
+	}
+	expectNone(t, db, "wrong rows", wrongPeople)
+}
