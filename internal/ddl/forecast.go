@@ -19,7 +19,7 @@ func Forecast(ctx context.Context, tx pgx.Tx, table *pg.Table, lock Lock, title 
 	if err != nil {
 		return nil, err
 	}
-	found = slices.DeleteFunc(found, func(h Holder) bool { return h.Age.Duration() < patience })
+	found = slices.DeleteFunc(found, func(h Holder) bool { return h.Age.Duration() < morePatience })
 	rows := "an unknown number of rows"
 	if table.EstimatedRows >= 0 {
 		rows = "~" + humanize.Comma(int64(table.EstimatedRows)) + " rows"

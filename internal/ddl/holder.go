@@ -27,7 +27,10 @@ func holders(ctx context.Context, tx pgx.Tx, relations []uint32, mode Lock) ([]H
 		       l.virtualtransaction, max(l.mode)
 		  FROM pg_locks l
 		  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-		  LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
+		  -- A prepared transaction has no session; the lock on its own number tells which one it is.
+		  LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL AND own.virtualtransaction = l.virtualtransaction
+		        AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
+		  LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
 		 WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY($1) AND l.mode = ANY($2)
 		   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		   AND l.pid IS DISTINCT FROM pg_backend_pid()

@@ -25,8 +25,11 @@ const (
 	evictTimeout = 1500 * time.Millisecond
 	// evictAfter leaves an autovacuum that much time to end by itself, and separates two attempts to evict it.
 	evictAfter = 5 * time.Second
-	// patience is the age from which a holder counts as long: queueing behind it would only stall the application.
-	patience = time.Second
+	// patience is the age from which a holder counts as long: queueing behind it would only stall the application. A table on
+	// which there is always somebody of that age is looked at with more patience after a while.
+	patience       = 250 * time.Millisecond
+	morePatience   = time.Second
+	impatientAfter = 15 * time.Second
 	// lookEvery is the pause between two looks at a long holder.
 	lookEvery = 150 * time.Millisecond
 	// workTimeout bounds every statement under the lock. Changes of metadata take milliseconds.
@@ -170,6 +173,10 @@ func (a *attempts) longHolders(ctx context.Context) ([]Holder, error) {
 	if err != nil {
 		return nil, err
 	}
+	limit := patience
+	if time.Since(a.started) > impatientAfter {
+		limit = morePatience
+	}
 	seen := make(map[string]time.Time, len(found))
 	var long []Holder
 	for _, h := range found {
@@ -179,7 +186,7 @@ func (a *attempts) longHolders(ctx context.Context) ([]Holder, error) {
 			first = time.Now()
 		}
 		seen[key] = first
-		if h.Age.Duration() >= patience || (h.Age < 0 && time.Since(first) >= patience) {
+		if h.Age.Duration() >= limit || (h.Age < 0 && time.Since(first) >= limit) {
 			long = append(long, h)
 		}
 	}

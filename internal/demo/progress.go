@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	pollInterval = time.Second
+	pollInterval = 250 * time.Millisecond
 	// lineInterval is how often progress is printed where a line cannot be replaced by the next.
-	lineInterval = 2 * time.Second
+	lineInterval = 500 * time.Millisecond
 	barLength    = 16 // characters, so that the line fits into 80
 )
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path"
 	"strconv"
@@ -59,7 +58,8 @@ func (d *demo) openWorkspace(ctx context.Context) error {
 		return err
 	}
 	d.rubbish.folder(d.build)
-	if err := buildProvider(ctx, d.build); err != nil {
+	// A go command that is killed would leave its compilers running. It is soon done, and obeys Ctrl-C by itself.
+	if _, err := tfcli.BuildProvider(context.WithoutCancel(ctx), d.build); err != nil {
 		return err
 	}
 	if d.workspace, err = tfcli.NewWorkspace(cli, providerSource, d.build); err != nil {
@@ -76,19 +76,6 @@ func (d *demo) openWorkspace(ctx context.Context) error {
 	}
 	d.out.Fact("terraform", "%s, with the provider built from this tree", cli)
 	return d.addFile("provider.tf")
-}
-
-// buildProvider has the go command keep its temporary files in folder too: it leaves them behind when Ctrl-C in the
-// terminal reaches it at a bad moment.
-func buildProvider(ctx context.Context, folder string) error {
-	const variable = "GOTMPDIR"
-	before := os.Getenv(variable)
-	if err := os.Setenv(variable, folder); err != nil {
-		return err
-	}
-	// A go command that is killed would leave its compilers running. It is soon done, and obeys Ctrl-C by itself.
-	_, err := tfcli.BuildProvider(context.WithoutCancel(ctx), folder)
-	return errors.Join(err, os.Setenv(variable, before)) // empty is as good as unset
 }
 
 // addFile copies a file of the example into the workspace.

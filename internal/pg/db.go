@@ -68,7 +68,7 @@ func (db *DB) Look(ctx context.Context, fn func(tx pgx.Tx) error) error {
 }
 
 // Tx runs fn in a transaction with the given settings and commits it if fn returns nil. An error from the commit
-// itself wraps ErrCommit.
+// itself wraps ErrCommit. When ctx has ended, the error wraps ctx's.
 func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting, fn func(tx pgx.Tx) error) (err error) {
 	pool, err := db.open(ctx)
 	if err != nil {
@@ -84,6 +84,9 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
 			_ = tx.Rollback(ending)
 			cancel()
+			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+				err = errors.Join(ctx.Err(), err) // The server only says that it was asked to cancel.
+			}
 		}
 	}()
 	if err := db.prepare(ctx, tx, settings); err != nil {

@@ -27,9 +27,16 @@ func BuildProvider(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// A go command that is interrupted leaves its temporary folder behind, so it gets one of ours.
+	scratch, err := os.MkdirTemp(dir, "go-build-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }() // Whoever made dir removes it.
 	// Version-control stamping would make the build fail in a copied tree or in another user's checkout.
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, ".")
 	cmd.Dir = root
+	cmd.Env = append(cmd.Environ(), "GOTMPDIR="+scratch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build of the provider in %s: %w\n%s", root, err, out)
 	}

@@ -20,10 +20,14 @@ func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (*finding.Findin
 	if s.Mode == Drop {
 		return nil, s.cannotBringBack()
 	}
+	renames := make([]string, len(s.Columns))
+	for i, name := range s.Columns {
+		renames[i] = s.renameBackSQL(quarantined(name), name) + ";"
+	}
 	return finding.New(fmt.Sprintf("Destroying the contract brings columns of %s back", s.describe()),
-		fmt.Sprintf("It renames %s back, with all values, under an ACCESS EXCLUSIVE lock for a moment. Rows that were written meanwhile have "+
-			"NULL in them, unless there is a default; a backfill in the other direction can fill them.\n\nTo leave the table as it is and only forget the resource, use a removed block with "+
-			"destroy = false.", pg.QuoteAll(s.Columns))), nil
+		fmt.Sprintf("It renames them back, with all values, under an ACCESS EXCLUSIVE lock for a moment:\n\n%s\n\nRows that were written "+
+			"meanwhile have NULL in them, unless there is a default; a backfill in the other direction can fill them.\n\nTo leave the table as it is and only forget the resource, use a removed block with "+
+			"destroy = false.", finding.Indent(strings.Join(renames, "\n")))), nil
 }
 
 func (s *Spec) cannotBringBack() error {
@@ -129,7 +133,7 @@ func (s *Spec) renameBack(ctx context.Context, tx pgx.Tx, env *stage.Env, restor
 			return finding.New(fmt.Sprintf("Column %s exists again", s.Table.Column(name)),
 				fmt.Sprintf("Somebody added it while the old one waited as %s. Rename or drop the new one first.", pg.Quote(now.Name)))
 		}
-		sql := fmt.Sprintf("ALTER TABLE %s RENAME COLUMN %s TO %s", s.Table.SQL(), pg.Quote(now.Name), pg.Quote(name))
+		sql := s.renameBackSQL(now.Name, name)
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("%s: %w", sql, err)
 		}
@@ -139,6 +143,10 @@ func (s *Spec) renameBack(ctx context.Context, tx pgx.Tx, env *stage.Env, restor
 		return err
 	}
 	return env.Ledger.Reinstate(ctx, tx, record)
+}
+
+func (s *Spec) renameBackSQL(from, to string) string {
+	return fmt.Sprintf("ALTER TABLE %s RENAME COLUMN %s TO %s", s.Table.SQL(), pg.Quote(from), pg.Quote(to))
 }
 
 // each runs ALTER TABLE with each action for each column. In an action, {column} is the column and {proof} the constraint

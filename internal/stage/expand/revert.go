@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,8 +34,12 @@ func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (f *finding.Find
 		if s.ForceDestroy {
 			guard = "force_destroy is set, so it drops them even if they hold the only copy of data."
 		}
+		var drops []string
+		for _, name := range s.Names() {
+			drops = append(drops, s.drop(name)+";")
+		}
 		f = finding.New(fmt.Sprintf("Destroying the expand drops columns of %s", s.describe(s.Names())),
-			guard+" Indexes and constraints on the columns go with them. It takes an ACCESS EXCLUSIVE lock for a moment and changes metadata "+
+			guard+"\n\n"+finding.Indent(strings.Join(drops, "\n"))+"\n\nIndexes and constraints on the columns go with them. It takes an ACCESS EXCLUSIVE lock for a moment and changes metadata "+
 				"only.\n\nTo keep the columns and only forget the resource, use a removed block with destroy = false.")
 		return nil
 	})
