@@ -3,7 +3,6 @@ package provider_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,25 +19,19 @@ type plugin struct {
 	dir string
 }
 
+// pluginDir is where the provider is built, which TestMain removes at the end.
+var pluginDir string
+
 // buildPlugin builds the provider once for all tests.
 var buildPlugin = sync.OnceValues(func() (p plugin, err error) {
 	ctx := context.Background()
 	if p.cli, err = tfcli.Find(ctx); err != nil {
 		return p, err
 	}
-	if p.dir, err = os.MkdirTemp("", "provider-"); err != nil {
-		return p, err
-	}
+	p.dir = pluginDir
 	_, err = tfcli.BuildProvider(ctx, p.dir)
 	return p, err
 })
-
-// removePlugin removes what buildPlugin left.
-func removePlugin() {
-	if p, err := buildPlugin(); err == nil {
-		_ = os.RemoveAll(p.dir) // It is in the temporary folder.
-	}
-}
 
 // cliRun is a folder with a configuration for the test's database, in which the real CLI works.
 type cliRun struct {

@@ -29,9 +29,9 @@ type exampleRun struct {
 	lastWritten configuration
 }
 
-func newExampleRun(t *testing.T, cli tfcli.CLI, plugin, name string, steps []configuration) *exampleRun {
+func newExampleRun(t *testing.T, p plugin, name string, steps []configuration) *exampleRun {
 	t.Helper()
-	ws, err := tfcli.NewWorkspace(cli, provider.Address, plugin)
+	ws, err := tfcli.NewWorkspace(p.cli, provider.Address, p.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

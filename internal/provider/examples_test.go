@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/stagedpg/terraform-provider-postgres/internal/tfcli"
 )
 
 // examples is where the documentation takes its examples from.
@@ -20,18 +18,14 @@ var examples = os.DirFS(filepath.Join("..", "..", "examples"))
 // TestExamples finds every folder with a configuration by itself, so that a new example cannot be forgotten. The real
 // command runs them, with a provider that is built for it.
 func TestExamples(t *testing.T) {
-	cli, err := tfcli.Find(t.Context())
+	p, err := buildPlugin()
 	if err != nil {
-		t.Fatal(err)
-	}
-	plugin := t.TempDir()
-	if _, err := tfcli.BuildProvider(t.Context(), plugin); err != nil {
 		t.Fatal(err)
 	}
 	run := func(name string, test func(*exampleRun), files ...configuration) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(newExampleRun(t, cli, plugin, name, files))
+			test(newExampleRun(t, p, name, files))
 		})
 	}
 

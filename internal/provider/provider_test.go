@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
@@ -11,7 +12,16 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/provider"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	var err error
+	if pluginDir, err = os.MkdirTemp("", "provider-"); err != nil {
+		panic(err)
+	}
+	pgtest.Main(m)
+	if err := os.RemoveAll(pluginDir); err != nil {
+		panic(err)
+	}
+}
 
 // factories serve the provider in the process of the test.
 var factories = map[string]func() (tfprotov6.ProviderServer, error){

@@ -110,6 +110,64 @@ func TestZombieCannotCommit(t *testing.T) {
 	}
 }
 
+// The host of a run loses its power before a commit: its session stays, and nothing comes from it any more.
+func TestSessionOfAHostThatIsGoneIsWaitedOut(t *testing.T) {
+	const rows = 20_000
+	db := pgtest.NewDatabase(t)
+	createPeople(t, db, rows)
+	countUpdates(t, db, "people")
+	proxy, connString := pgtest.NewProxy(t, db)
+	gone, heir, spec := newEnv(t, connString), newEnv(t, db.ConnString()), peopleSpec()
+	spec.Workers = 1
+	stalled, resume := make(chan struct{}), make(chan struct{})
+	beforeCommit, commits := afterSeen("SET next_page", pgtest.Containing("commit")), 0
+	// A proxy whose matcher does not return holds all traffic back.
+	proxy.CutBefore(func(sql string) bool {
+		if !beforeCommit(sql) {
+			return false
+		}
+		if commits++; commits == 3 {
+			close(stalled)
+			<-resume
+		}
+		return false
+	}, 1)
+	done := applying(t.Context(), gone, spec)
+	<-stalled
+	apply(t, heir, spec)
+	close(resume)
+	if result := <-done; !errors.Is(result.err, ledger.ErrLeaseLost) {
+		t.Errorf("the one that comes back: %v, want %v", result.err, ledger.ErrLeaseLost)
+	}
+	expectNone(t, db, "wrong rows", wrongPeople)
+	expectEachOnce(t, db, spec, rows)
+}
+
+// A process that slept, as a laptop does, goes on when nobody has taken its place.
+func TestRunThatSleptGoesOn(t *testing.T) {
+	const rows = 3000
+	db := pgtest.NewDatabase(t)
+	createPeople(t, db, rows)
+	countUpdates(t, db, "people")
+	slow(t, db, "people")
+	proxy, connString := pgtest.NewProxy(t, db)
+	env, spec := newEnv(t, connString), peopleSpec()
+	done := applying(t.Context(), env, spec)
+	waitForRows(t, db, spec, 300, done)
+	proxy.Stall()
+	eventually(t, "the server ends the transactions that were left open", func() bool {
+		return pgtest.QueryRow[int](t, db,
+			`SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'backfill' AND state = 'idle in transaction'`) == 0 &&
+			pgtest.QueryRow[bool](t, db, `SELECT lease_expires_at < clock_timestamp() FROM terraform_postgres.backfill`)
+	})
+	proxy.Resume()
+	if result := <-done; result.err != nil {
+		t.Fatalf("apply: %v", result.err)
+	}
+	expectNone(t, db, "wrong rows", wrongPeople)
+	expectEachOnce(t, db, spec, rows)
+}
+
 // The takeover happens between a batch and its checkpoint.
 func TestBatchWhoseLeaseIsGoneIsRolledBack(t *testing.T) {
 	const rows = 5000

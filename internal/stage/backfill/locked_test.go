@@ -111,6 +111,23 @@ func TestLockedTableIsNamedWithItsHolder(t *testing.T) {
 	}
 }
 
+// A transaction that holds many rows is given up as soon as one that holds a single row.
+func TestManyLockedRowsAreNotTriedOneByOneForEver(t *testing.T) {
+	const rows = 5000
+	db := pgtest.NewDatabase(t)
+	createPeople(t, db, rows)
+	_, pid := hold(t, db, `SELECT FROM people WHERE id > 1000 FOR UPDATE`)
+	env, spec := newEnv(t, db.ConnString()), peopleSpec()
+	done := applying(t.Context(), env, spec)
+	select {
+	case result := <-done:
+		expectFinding(t, result.err, "public.people", fmt.Sprintf("pid %d", pid), "nightly-report")
+	case <-time.After(patience):
+		t.Error("the backfill tries on and on")
+	}
+	expectNone(t, db, "wrong rows among those that were free", wrongPeople+` AND id <= 1000`)
+}
+
 // The application must never wait long for a row that a batch holds, nor be picked as the victim of a deadlock.
 func TestApplicationIsNeverTheVictimOfADeadlock(t *testing.T) {
 	const rows = 4000
