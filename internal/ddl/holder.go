@@ -41,7 +41,7 @@ func holders(ctx context.Context, tx pgx.Tx, relations []uint32, mode Lock) ([]H
 		return nil, fmt.Errorf("look for lock holders: %w", err)
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Holder, err error) {
-		err = row.Scan(append(h.Session.Targets(), &h.Transaction, &h.Mode)...)
+		err = row.Scan(append(h.Targets(), &h.Transaction, &h.Mode)...)
 		return h, err
 	})
 	if err != nil {

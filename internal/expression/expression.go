@@ -116,9 +116,9 @@ func (s Scope) from() string {
 	if len(planned) == 0 {
 		return s.Table.Name.SQL() + " AS " + alias
 	}
-	columns := make([]string, len(s.Table.Columns))
-	for i, c := range s.Table.Columns {
-		columns[i] = pg.Quote(c.Name)
+	var columns []string
+	for _, c := range s.Table.Columns {
+		columns = append(columns, pg.Quote(c.Name))
 	}
 	return fmt.Sprintf("(SELECT %s FROM %s) AS %s", strings.Join(append(columns, planned...), ", "), s.Table.Name.SQL(), alias)
 }

@@ -93,7 +93,8 @@ func (c *proxied) startup() (parse bool, err error) {
 		if (&pgproto3.CancelRequest{}).Decode(body) == nil {
 			return false, nil
 		}
-		if (&pgproto3.SSLRequest{}).Decode(body) != nil && (&pgproto3.GSSEncRequest{}).Decode(body) != nil {
+		asksForEncryption := (&pgproto3.SSLRequest{}).Decode(body) == nil || (&pgproto3.GSSEncRequest{}).Decode(body) == nil
+		if !asksForEncryption {
 			return true, nil // the StartupMessage
 		}
 		answer, err := c.fromServer.ReadByte()

@@ -152,7 +152,7 @@ func assertGone(t *testing.T, directory, address string) {
 // gone returns what is left of a server.
 func gone(directory, address string) error {
 	if _, err := os.Stat(directory); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the directory %s is still there (%v)", directory, err)
+		return errors.Join(fmt.Errorf("the directory %s is still there", directory), err)
 	}
 	if conn, err := net.Dial("tcp", address); err == nil {
 		_ = conn.Close()

@@ -136,7 +136,7 @@ func (s *Spec) guard(ctx context.Context, env *stage.Env, goes func(name string)
 		return err
 	}
 	for _, c := range going {
-		source, err := s.sourceOf(table, records, c)
+		source, err := s.sourceOf(records, c)
 		if err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (s *Spec) guard(ctx context.Context, env *stage.Env, goes func(name string)
 
 // sourceOf returns the expression from which a backfill filled the column, or "". It refuses when a contract has taken
 // away what the expression reads.
-func (s *Spec) sourceOf(table *pg.Table, records []*ledger.Stage, c pg.Column) (source string, err error) {
+func (s *Spec) sourceOf(records []*ledger.Stage, c pg.Column) (source string, err error) {
 	for _, filled := range records {
 		if filled.Kind != ledger.BatchedBackfill || !slices.Contains(filled.Writes, c.Attnum) {
 			continue
