@@ -134,6 +134,12 @@ func eventually(t testing.TB, what string, condition func() bool) {
 // expectFinding fails unless the error is a finding whose text has all the parts.
 func expectFinding(t testing.TB, err error, parts ...string) {
 	t.Helper()
+	_ = findingIn(t, err, parts...)
+}
+
+// findingIn returns the finding that the error is, and fails unless it is one whose text has all the parts.
+func findingIn(t testing.TB, err error, parts ...string) *finding.Finding {
+	t.Helper()
 	var f *finding.Finding
 	if !errors.As(err, &f) {
 		t.Fatalf("error = %v, want a finding with %q", err, parts)
@@ -143,6 +149,7 @@ func expectFinding(t testing.TB, err error, parts ...string) {
 			t.Errorf("the finding lacks %q:\n%s\n%s", part, f.Summary, f.Detail)
 		}
 	}
+	return f
 }
 
 // expectNone fails when the query, which counts what is wrong, counts anything.

@@ -40,7 +40,7 @@ func TestRowThatFailsIsNamedAndTheRestGoesOn(t *testing.T) {
 			env, spec := newEnv(t, db.ConnString()), peopleSpec()
 			spec.Set = map[string]string{"n": test.expression}
 			state, err := spec.Apply(t.Context(), env)
-			f := expectFinding(t, err, "Backfill of public.people (n) failed on rows of public.people", "SQLSTATE "+test.code)
+			f := findingIn(t, err, "Backfill of public.people (n) failed on rows of public.people", "SQLSTATE "+test.code)
 			if state.RowsUpdated == 0 {
 				t.Error("no row was done before the one that fails")
 			}
@@ -132,7 +132,7 @@ func TestLegacyWriterThatKeepsAddingRowsIsFoundOut(t *testing.T) {
 	}})
 	env, spec := newEnv(t, db.ConnString()), peopleSpec()
 	_, err := spec.Apply(t.Context(), env)
-	f := expectFinding(t, err, "Rows of public.people keep coming that need work", `without filling "n"`)
+	f := findingIn(t, err, "Rows of public.people keep coming that need work", `without filling "n"`)
 	t.Log(f.Detail)
 	if stats := writers.Stop(); stats.Errors != 0 {
 		t.Errorf("%d errors of the writer: %v", stats.Errors, stats.FirstErrors)
