@@ -10,6 +10,7 @@ import (
 // Every fault strikes while the backfill is at work. The same Apply survives it, or the next one goes on, and no row is
 // wrong, left out or updated twice.
 func TestLostConnections(t *testing.T) {
+	t.Parallel()
 	const rows = 20_000
 	batch, proof := pgtest.Containing(`UPDATE ONLY "public"."people"`), pgtest.Containing("SELECT \"people\".ctid::text")
 	commit := pgtest.Containing("commit")
@@ -78,6 +79,7 @@ func afterSeen(text string, match func(string) bool) func(string) bool {
 }
 
 func TestAllConnectionsLostAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	const rows = 4000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -98,6 +100,7 @@ func TestAllConnectionsLostAgainAndAgain(t *testing.T) {
 }
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	const rows = 4000
 	db := pgtest.NewDatabaseOn(t, pgtest.StartServer(t, pgtest.Options{}))
 	createPeople(t, db, rows)

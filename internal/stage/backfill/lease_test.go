@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 )
 
 func TestTwoAppliesNeverRunOneBackfill(t *testing.T) {
+	t.Parallel()
 	t.Run("the second one gives up while the first one works", func(t *testing.T) {
 		t.Parallel()
 		// Slower than the time that the second one waits.
@@ -61,6 +63,7 @@ func TestTwoAppliesNeverRunOneBackfill(t *testing.T) {
 }
 
 func TestManyAppliesAtOnce(t *testing.T) {
+	t.Parallel()
 	const rows = 10_000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -81,6 +84,7 @@ func TestManyAppliesAtOnce(t *testing.T) {
 
 // A run that stalled, not died, comes back after another one has taken over, and must not commit what it had begun.
 func TestZombieCannotCommit(t *testing.T) {
+	t.Parallel()
 	const rows = 5000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -112,6 +116,7 @@ func TestZombieCannotCommit(t *testing.T) {
 
 // The host of a run loses its power before a commit: its session stays, and nothing comes from it any more.
 func TestSessionOfAHostThatIsGoneIsWaitedOut(t *testing.T) {
+	t.Parallel()
 	const rows = 20_000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -145,6 +150,7 @@ func TestSessionOfAHostThatIsGoneIsWaitedOut(t *testing.T) {
 
 // A process that slept, as a laptop does, goes on when nobody has taken its place.
 func TestRunThatSleptGoesOn(t *testing.T) {
+	t.Parallel()
 	const rows = 3000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -170,6 +176,7 @@ func TestRunThatSleptGoesOn(t *testing.T) {
 
 // The takeover happens between a batch and its checkpoint.
 func TestBatchWhoseLeaseIsGoneIsRolledBack(t *testing.T) {
+	t.Parallel()
 	const rows = 5000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -201,6 +208,7 @@ func TestBatchWhoseLeaseIsGoneIsRolledBack(t *testing.T) {
 }
 
 func TestKilledHolderIsWaitedOut(t *testing.T) {
+	t.Parallel()
 	const rows = 4000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -208,7 +216,9 @@ func TestKilledHolderIsWaitedOut(t *testing.T) {
 	slow(t, db, "people")
 	proxy, connString := pgtest.NewProxy(t, db)
 	spec := peopleSpec()
-	done := applying(t.Context(), newEnv(t, connString), spec)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := applying(ctx, newEnv(t, connString), spec)
 	waitForRows(t, db, spec, 500, done)
 	// Nothing of it comes back, not even to give the lease back.
 	proxy.Close()
@@ -218,6 +228,7 @@ func TestKilledHolderIsWaitedOut(t *testing.T) {
 	apply(t, newEnv(t, db.ConnString()), spec)
 	expectNone(t, db, "wrong rows", wrongPeople)
 	expectEachOnce(t, db, spec, rows)
+	cancel()
 	if result := <-done; result.err == nil {
 		t.Error("the killed apply says that it is complete")
 	}

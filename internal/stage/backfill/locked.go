@@ -70,6 +70,6 @@ func (j *job) blockersOf(ctx context.Context, r row) (blockers []pg.Session, err
 			return nil, errors.Join(err, <-waited)
 		}
 	}
-	<-waited // It ends by its lock_timeout; what it says no longer matters.
+	_ = <-waited // It ends by its lock_timeout; what it says no longer matters.
 	return blockers, nil
 }

@@ -41,6 +41,7 @@ func end(t *testing.T, tx pgx.Tx) {
 }
 
 func TestLockedRowIsNamedWithItsHolder(t *testing.T) {
+	t.Parallel()
 	const rows = 10_000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -60,12 +61,14 @@ func TestLockedRowIsNamedWithItsHolder(t *testing.T) {
 }
 
 func TestLockedRowIsTriedAgainUntilItsHolderEnds(t *testing.T) {
+	t.Parallel()
 	for name, lock := range map[string]string{
 		"row":   `UPDATE people SET body = 'y' WHERE id = 5000`,
 		"table": `LOCK TABLE people IN SHARE MODE`,
 		"all":   `LOCK TABLE people IN ACCESS EXCLUSIVE MODE`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			const rows = 6000
 			db := pgtest.NewDatabase(t)
 			createPeople(t, db, rows)
@@ -94,8 +97,10 @@ func TestLockedRowIsTriedAgainUntilItsHolderEnds(t *testing.T) {
 }
 
 func TestLockedTableIsNamedWithItsHolder(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"SHARE", "ACCESS EXCLUSIVE"} {
 		t.Run(strings.ToLower(mode), func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createPeople(t, db, 1000)
 			_, pid := hold(t, db, `LOCK TABLE people IN `+mode+` MODE`)
@@ -113,6 +118,7 @@ func TestLockedTableIsNamedWithItsHolder(t *testing.T) {
 
 // A transaction that holds many rows is given up as soon as one that holds a single row.
 func TestManyLockedRowsAreNotTriedOneByOneForEver(t *testing.T) {
+	t.Parallel()
 	const rows = 5000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)
@@ -130,6 +136,7 @@ func TestManyLockedRowsAreNotTriedOneByOneForEver(t *testing.T) {
 
 // The application must never wait long for a row that a batch holds, nor be picked as the victim of a deadlock.
 func TestApplicationIsNeverTheVictimOfADeadlock(t *testing.T) {
+	t.Parallel()
 	const rows = 4000
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, rows)

@@ -30,6 +30,7 @@ func ordersSpec() *backfill.Spec { return specOf("orders", map[string]string{"n"
 const wrongOrders = `SELECT count(*) FROM orders WHERE n IS DISTINCT FROM id + year`
 
 func TestPartitionsOfTwoLevels(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createOrders(t, db, 5000)
 	env := newEnv(t, db.ConnString())
@@ -42,6 +43,7 @@ func TestPartitionsOfTwoLevels(t *testing.T) {
 
 // What happens to a partition while the backfill is interrupted, or while it runs.
 func TestPartitionsComeAndGo(t *testing.T) {
+	t.Parallel()
 	changes := map[string]string{
 		"attach":  `ALTER TABLE orders ATTACH PARTITION orders_2027 FOR VALUES IN (2027)`,
 		"detach":  `ALTER TABLE orders DETACH PARTITION orders_2026`,
@@ -51,6 +53,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 	}
 	for name, sql := range changes {
 		t.Run(name+" between two applies", func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createOrders(t, db, 1000)
 			slow(t, db, "orders")
@@ -61,6 +64,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 			expectNone(t, db, "wrong rows", wrongOrders)
 		})
 		t.Run(name+" during an apply", func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createOrders(t, db, 1000)
 			slow(t, db, "orders")
@@ -77,6 +81,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 }
 
 func TestManyPartitionsOfFewRows(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	db.Exec(t, `CREATE TABLE events (id int, n int) PARTITION BY RANGE (id)`)
 	for i := range 60 {

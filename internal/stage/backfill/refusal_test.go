@@ -13,6 +13,7 @@ import (
 )
 
 func TestRowThatFailsIsNamedAndTheRestGoesOn(t *testing.T) {
+	t.Parallel()
 	const rows, bad = 20_000, 13_000
 	tests := map[string]struct {
 		column, spoil, expression, code, repair string
@@ -32,6 +33,7 @@ func TestRowThatFailsIsNamedAndTheRestGoesOn(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createPeople(t, db, rows)
 			db.Exec(t, `ALTER TABLE people ADD `+test.column)
@@ -67,6 +69,7 @@ func TestRowThatFailsIsNamedAndTheRestGoesOn(t *testing.T) {
 }
 
 func TestTriggerThatRefusesARow(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, 5000)
 	db.Exec(t, `
@@ -85,8 +88,10 @@ func TestTriggerThatRefusesARow(t *testing.T) {
 }
 
 func TestTriggerThatUndoesTheValueIsNoSuccess(t *testing.T) {
+	t.Parallel()
 	for name, body := range map[string]string{"by NULL": `NEW.n := NULL; RETURN NEW;`, "by skipping the row": `RETURN NULL;`} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createPeople(t, db, 300)
 			db.Exec(t, `CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN `+body+` END $$`)
@@ -98,6 +103,7 @@ func TestTriggerThatUndoesTheValueIsNoSuccess(t *testing.T) {
 }
 
 func TestRowSecurityIsAnErrorAndNoSilentSubset(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, 300)
 	db.Exec(t, `ALTER TABLE people ENABLE ROW LEVEL SECURITY`)
@@ -115,6 +121,7 @@ func TestRowSecurityIsAnErrorAndNoSilentSubset(t *testing.T) {
 }
 
 func TestRowSecurityOfAPartitionIsAnErrorToo(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createOrders(t, db, 300)
 	db.Exec(t, `ALTER TABLE orders_2026 ENABLE ROW LEVEL SECURITY`)
@@ -124,6 +131,7 @@ func TestRowSecurityOfAPartitionIsAnErrorToo(t *testing.T) {
 }
 
 func TestLegacyWriterThatKeepsAddingRowsIsFoundOut(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, 1000)
 	writers := startWriters(t, db, pgtest.WriterOptions{Writers: 1, Transaction: func(ctx context.Context, conn *pgx.Conn, random *rand.Rand) error {
@@ -144,6 +152,7 @@ func TestLegacyWriterThatKeepsAddingRowsIsFoundOut(t *testing.T) {
 // Services that write both shapes also update other columns of rows that nobody has filled yet. Such a row moves, and is
 // not a new one.
 func TestRowsThatAreUpdatedAllTheTimeAreFilled(t *testing.T) {
+	t.Parallel()
 	const rows, hot = 100_000, 40
 	db := pgtest.NewDatabase(t)
 	db.Exec(t, `CREATE TABLE people (id bigint PRIMARY KEY, body text NOT NULL, n bigint, visits int NOT NULL DEFAULT 0)`)

@@ -7,8 +7,10 @@ import (
 )
 
 func TestRewrittenTableIsWalkedAgain(t *testing.T) {
+	t.Parallel()
 	const rows = 3000
 	t.Run("between two applies", func(t *testing.T) {
+		t.Parallel()
 		db := pgtest.NewDatabase(t)
 		createPeople(t, db, rows)
 		slow(t, db, "people")
@@ -23,6 +25,7 @@ func TestRewrittenTableIsWalkedAgain(t *testing.T) {
 		expectEachOnce(t, db, spec, rows)
 	})
 	t.Run("during an apply", func(t *testing.T) {
+		t.Parallel()
 		db := pgtest.NewDatabase(t)
 		createPeople(t, db, rows)
 		slow(t, db, "people")
@@ -41,6 +44,7 @@ func TestRewrittenTableIsWalkedAgain(t *testing.T) {
 }
 
 func TestRecreatedTableIsAnotherTable(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, 4000)
 	slow(t, db, "people")
@@ -59,6 +63,7 @@ func TestRecreatedTableIsAnotherTable(t *testing.T) {
 }
 
 func TestDroppedTable(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, 4000)
 	slow(t, db, "people")
@@ -76,15 +81,17 @@ func TestDroppedTable(t *testing.T) {
 }
 
 func TestTruncatedTable(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"between two applies", "during an apply"} {
 		t.Run(when, func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createPeople(t, db, 3000)
 			slow(t, db, "people")
 			env, spec := newEnv(t, db.ConnString()), peopleSpec()
 			refill := func() {
-				db.Exec(t, `TRUNCATE people`)
-				db.Exec(t, `INSERT INTO people SELECT i, repeat('y', 70) FROM generate_series(1, 2000) AS i`)
+				// In one transaction: after the TRUNCATE alone the backfill is complete.
+				db.Exec(t, `TRUNCATE people; INSERT INTO people SELECT i, repeat('y', 70) FROM generate_series(1, 2000) AS i`)
 			}
 			if when == "during an apply" {
 				done := applying(t.Context(), env, spec)

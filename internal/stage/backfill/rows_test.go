@@ -13,6 +13,7 @@ import (
 var long = "Ünïcödé €" + strings.Repeat("x", 63-len("Ünïcödé €"))
 
 func TestRows(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		setup   string
 		spec    *backfill.Spec
@@ -138,6 +139,7 @@ func TestRows(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			db.Exec(t, test.setup)
 			env := newEnv(t, db.ConnString())
@@ -153,6 +155,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestVolatileExpressionFillsEachRowOnce(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	db.Exec(t, `CREATE TABLE t (id int PRIMARY KEY, b uuid)`)
 	db.Exec(t, `INSERT INTO t SELECT i FROM generate_series(1, 5000) AS i`)
@@ -169,8 +172,10 @@ func TestVolatileExpressionFillsEachRowOnce(t *testing.T) {
 }
 
 func TestCompleteBackfillFillsRowsThatCameLater(t *testing.T) {
+	t.Parallel()
 	for name, rows := range map[string]int{"few": 30, "more than a sweep takes": 60_000} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := pgtest.NewDatabase(t)
 			createPeople(t, db, 1000)
 			env, spec := newEnv(t, db.ConnString()), peopleSpec()
@@ -185,6 +190,7 @@ func TestCompleteBackfillFillsRowsThatCameLater(t *testing.T) {
 }
 
 func TestChangedExpressionIsAnotherBackfill(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createPeople(t, db, 3000)
 	slow(t, db, "people")
