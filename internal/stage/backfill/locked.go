@@ -70,6 +70,6 @@ func (j *job) blockersOf(ctx context.Context, r row) (blockers []pg.Session, err
 			return nil, errors.Join(err, <-waited)
 		}
 	}
-	_ = <-waited // It ends by its lock_timeout; what it says no longer matters.
+	j.env.Log.DebugContext(ctx, "the wait for a row ended", "error", <-waited) // as its lock_timeout does
 	return blockers, nil
 }
