@@ -38,9 +38,10 @@ func readDependants(ctx context.Context, tx pgx.Tx, table *pg.Table, columns []s
 		  LEFT JOIN pg_index x ON d.classid = 'pg_class'::regclass AND x.indexrelid = d.objid
 		  LEFT JOIN pg_attrdef v ON d.classid = 'pg_attrdef'::regclass AND v.oid = d.objid
 		 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY($1) AND a.attname = ANY($2)
-		   -- A column's own default goes with it; the expression of a generated column reads another one.
+		   -- A column's own default goes with it; the expression of a generated column reads another one. Before version 15
+		   -- the generated column itself was recorded, and dropped without a word.
 		   AND NOT (v.oid IS NOT NULL AND v.adrelid = a.attrelid AND v.adnum = a.attnum)
-		   AND NOT (d.classid = 'pg_class'::regclass AND d.objid = d.refobjid)
+		   AND NOT (d.classid = 'pg_class'::regclass AND d.objid = d.refobjid AND d.objsubid = 0)
 		 ORDER BY 1, 2`, table.Tree, columns)
 	if err != nil {
 		return d, fmt.Errorf("look for what depends on the columns: %w", err)
@@ -67,6 +68,8 @@ func (d *dependants) add(kind, identity, catalog, constraint string, own, replic
 	switch {
 	case catalog == "pg_constraint" && constraint == "n":
 		// A NOT NULL constraint (version 18) is part of the column.
+	case kind == "table column":
+		d.blocking = append(d.blocking, name)
 	case catalog == "pg_constraint" && own && constraint != "p", catalog == "pg_class", catalog == "pg_statistic_ext":
 		d.silent = append(d.silent, name)
 		if replicaIdentity {
