@@ -50,6 +50,7 @@ func contractOf(table, column, more string) string {
 // TestBadInputIsRefusedByThePlan holds the mistakes that a reviewer must not have to find. Each error names the object and
 // the fix.
 func TestBadInputIsRefusedByThePlan(t *testing.T) {
+	t.Parallel()
 	const users = `CREATE TABLE t (id int PRIMARY KEY, a text, b text, n int, price numeric(10,2), g text GENERATED ALWAYS AS (a) STORED,
 		seq int GENERATED ALWAYS AS IDENTITY); INSERT INTO t (id, a) VALUES (1, 'x');`
 	for name, c := range map[string]struct {

@@ -32,6 +32,7 @@ func TestSettingsComeFromTheEnvironment(t *testing.T) {
 }
 
 func TestPasswordCommandIsRunForEachConnection(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 10)
 	u, err := url.Parse(db.ConnString())
@@ -62,6 +63,7 @@ func TestPasswordCommandIsRunForEachConnection(t *testing.T) {
 
 // TestPlanWithoutADatabaseWarnsOnce covers a database that the same apply is going to create.
 func TestPlanWithoutADatabaseIsNoError(t *testing.T) {
+	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +83,7 @@ func TestPlanWithoutADatabaseIsNoError(t *testing.T) {
 }
 
 func TestProviderBlockThatIsKnownOnlyAtApply(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 10)
 	config := fmt.Sprintf(`
@@ -97,6 +100,7 @@ func TestProviderBlockThatIsKnownOnlyAtApply(t *testing.T) {
 }
 
 func TestBadProviderBlockIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ block, want string }{
 		"two ways to connect":     {`connection_string = "postgres://x"` + "\nhost = \"y\"", "cannot be specified when"},
 		"malformed string":        {`connection_string = "postgres://%zz"`, "Connection settings are not usable"},

@@ -18,6 +18,7 @@ var examples = os.DirFS(filepath.Join("..", "..", "examples"))
 // TestExamples finds every folder with a configuration by itself, so that a new example cannot be forgotten. The real
 // command runs them, with a provider that is built for it.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	p, err := buildPlugin()
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ func applyAfter(t *testing.T, db *pgtest.Database, sql, config string, wantError
 }
 
 func TestContractNeedsTheBackfillToHoldStill(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 100)
 	resource.UnitTest(t, resource.TestCase{
@@ -38,6 +39,7 @@ func TestContractNeedsTheBackfillToHoldStill(t *testing.T) {
 }
 
 func TestContractWaitsForTheBackfillToComplete(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 100)
 	interrupted := `UPDATE terraform_postgres.stage SET status = 'running' WHERE kind = 'batched_backfill'`
@@ -54,6 +56,7 @@ func TestContractWaitsForTheBackfillToComplete(t *testing.T) {
 }
 
 func TestUndoOfAQuarantineWithRowsWrittenMeanwhile(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 10)
 	resource.UnitTest(t, resource.TestCase{
@@ -73,6 +76,7 @@ func TestUndoOfAQuarantineWithRowsWrittenMeanwhile(t *testing.T) {
 }
 
 func TestExpandIsNotUndoneWhileItHoldsTheOnlyCopy(t *testing.T) {
+	t.Parallel()
 	const forced = `
 resource "postgres_column_expand" "name" {
   table         = "users"
@@ -128,6 +132,7 @@ resource "postgres_column_expand" "name" {
 }
 
 func TestColumnsAreAddedAndRemovedInPlace(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 10)
 	config := func(columns string) string { return providerBlock(db) + expandOf("users", columns) }
@@ -150,6 +155,7 @@ func TestColumnsAreAddedAndRemovedInPlace(t *testing.T) {
 }
 
 func TestTableThatWasRenamedIsNamed(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 10)
 	resource.UnitTest(t, resource.TestCase{
@@ -163,6 +169,7 @@ func TestTableThatWasRenamedIsNamed(t *testing.T) {
 }
 
 func TestMissingPrivilegesAreNamedWithTheGrant(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	owner := pg.Quote(db.OwnerRole)
 	createUsers(t, db, 10)

@@ -24,6 +24,7 @@ func startBackfill(t *testing.T, r *cliRun) *tfcli.Process {
 
 // TestInterruptedBackfillIsNeverTainted covers Ctrl-C and the SIGTERM of a scheduler.
 func TestInterruptedBackfillIsNeverTainted(t *testing.T) {
+	t.Parallel()
 	for name, signal := range map[string]os.Signal{"SIGINT": os.Interrupt, "SIGTERM": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +100,7 @@ func backfillInState(t *testing.T, r *cliRun) (status string, tainted bool) {
 
 // TestBackfillSurvivesKills kills the provider, the CLI and the server's backend in turn, ten times in one backfill.
 func TestBackfillSurvivesKills(t *testing.T) {
+	t.Parallel()
 	server := pgtest.StartServer(t, pgtest.Options{})
 	db := pgtest.NewDatabaseOn(t, server)
 	createUsers(t, db, 20000)

@@ -10,6 +10,7 @@ import (
 
 // TestSplitUnderLiveWriters runs the whole change while 8 services write, which move to the new columns in between.
 func TestSplitUnderLiveWriters(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	if err := pgtest.CreateUsers(t.Context(), db.Owner, 30000); err != nil {
 		t.Fatal(err)

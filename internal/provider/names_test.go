@@ -15,6 +15,7 @@ import (
 
 // TestAnyNameGoesThroughTheWholeChange runs the split with names that need quotes, in every place where a name can be.
 func TestAnyNameGoesThroughTheWholeChange(t *testing.T) {
+	t.Parallel()
 	for title, name := range map[string]string{
 		"quotes and spaces": `we"ird na''me`,
 		"upper case":        "UserTable",

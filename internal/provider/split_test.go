@@ -47,6 +47,7 @@ func checkColumns(t *testing.T, db *pgtest.Database, table, want string) resourc
 var emptyPlan = resource.ConfigPlanChecks{PostApplyPostRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}
 
 func TestSplitIsAppliedAndUndone(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 5000)
 	before := definition(t, db, "users")
@@ -68,6 +69,7 @@ func TestSplitIsAppliedAndUndone(t *testing.T) {
 }
 
 func TestSplitInThreePullRequests(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 500)
 	config := providerBlock(db) + expandName
@@ -108,6 +110,7 @@ func forgetAll(db *pgtest.Database) resource.TestStep {
 }
 
 func TestStatementsAreKnownAtPlan(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 1)
 	known := func(address string, index int, sql string) plancheck.PlanCheck {
@@ -134,6 +137,7 @@ func TestStatementsAreKnownAtPlan(t *testing.T) {
 }
 
 func TestImportBringsTheStagesBack(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 50)
 	verify := func(address, id string) resource.TestStep {
@@ -159,6 +163,7 @@ func TestImportBringsTheStagesBack(t *testing.T) {
 }
 
 func TestDriftIsSeenAndRepaired(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 50)
 	config := providerBlock(db) + expandName + backfillName

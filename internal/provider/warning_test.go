@@ -58,6 +58,7 @@ func expectWarning(t *testing.T, warnings []diagnostic, parts ...string) {
 }
 
 func TestPlanTellsTheReviewerLiveFacts(t *testing.T) {
+	t.Parallel()
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 3000)
 	db.Exec(t, `
@@ -85,6 +86,7 @@ func TestPlanTellsTheReviewerLiveFacts(t *testing.T) {
 }
 
 func TestPlanWithoutADatabaseWarnsOnce(t *testing.T) {
+	t.Parallel()
 	r := newCLIRun(t, pgtest.NewDatabase(t), expandName+backfillName+contractName)
 	r.write("override.tf", "provider \"postgres\" {\n  connection_string = \"postgres://nobody@127.0.0.1:1/none?sslmode=disable\"\n}\n")
 	warnings := planWarnings(t, r)
