@@ -69,7 +69,7 @@ func (r *Runner) Run(ctx context.Context, change Change) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 2*firstLockTimeout, 2*time.Second
 	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, a.next(ctx) },
-		backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(r.RetryFor))
+		backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(max(r.RetryFor, 1))) // 0 would be for ever.
 	var contention *contentionError
 	if errors.As(err, &contention) {
 		return contention.finding(change, time.Since(a.started))

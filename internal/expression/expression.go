@@ -160,12 +160,13 @@ func (s Scope) reads(ctx context.Context, tx pgx.Tx, sql string) ([]string, erro
 	query := fmt.Sprintf("SELECT %s IS NULL FROM (SELECT %s FROM %s OFFSET 0) AS %s", Parenthesize(sql),
 		strings.Join(append(outputs, s.plannedOutputs()...), ", "), s.Table.Name.SQL(), alias)
 	scan, err := s.subqueryScan(ctx, tx, query)
-	if pg.IsInsufficientPrivilege(err) {
-		slices.Sort(candidates)
-		return candidates, nil // The caller will find out which privilege is missing.
-	}
-	if err != nil {
+	if err != nil && !pg.IsInsufficientPrivilege(err) {
 		return nil, fmt.Errorf("find the columns that %q reads: %w", sql, err)
+	}
+	if scan == nil || len(scan.Output) < len(candidates) {
+		// The role may not look, or there is nothing to look at: no partition, or a policy that hides all rows.
+		slices.Sort(candidates)
+		return candidates, nil
 	}
 	var reads []string
 	for i, name := range candidates {
@@ -185,7 +186,8 @@ type planNode struct {
 	Plans    []planNode `json:"Plans"`
 }
 
-// subqueryScan explains a query over one subquery and returns the plan of the subquery.
+// subqueryScan explains a query over one subquery and returns the plan of the subquery, or nil when the planner knows
+// that it gives no row.
 func (s Scope) subqueryScan(ctx context.Context, tx pgx.Tx, query string) (*planNode, error) {
 	var document []byte
 	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
@@ -199,11 +201,11 @@ func (s Scope) subqueryScan(ctx context.Context, tx pgx.Tx, query string) (*plan
 		return nil, err
 	}
 	for _, child := range explained[0].Plan.Plans {
-		if child.Relation == "Subquery" {
+		if child.Relation == "Subquery" && child.Type != "Result" {
 			return &child, nil
 		}
 	}
-	return nil, errors.New("the plan has no subquery")
+	return nil, nil
 }
 
 // usesWholeRow reports whether the text names the table other than to qualify one column: row_to_json(users),

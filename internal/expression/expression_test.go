@@ -59,6 +59,31 @@ func TestReadsAreTheColumnsOnWhichTheValueDepends(t *testing.T) {
 	})
 }
 
+func TestReadsOfATableWithoutRowsToSeeAreGuessed(t *testing.T) {
+	db := pgtest.NewDatabase(t)
+	db.Exec(t, `
+		CREATE TABLE t (id int, a text) PARTITION BY LIST (id);
+		CREATE TABLE hidden (id int, a text);
+		ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+		ALTER TABLE hidden FORCE ROW LEVEL SECURITY;`)
+	for _, name := range []string{"t", "hidden"} {
+		err := pgx.BeginTxFunc(t.Context(), db.Owner, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			table, err := pg.ReadTable(t.Context(), tx, pg.TableName{Schema: "public", Name: name})
+			if err != nil {
+				return err
+			}
+			v, err := Compile(t.Context(), tx, Scope{Table: table}, "it", "upper(a)")
+			if err == nil && !slices.Equal(v.Reads, []string{"a"}) {
+				t.Errorf("upper(a) over %s reads %q", name, v.Reads)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestVolatileExpressionsAreFound(t *testing.T) {
 	look(t, func(tx pgx.Tx, scope Scope) {
 		for sql, want := range map[string]bool{

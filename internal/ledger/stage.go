@@ -65,9 +65,11 @@ func (l Ledger) Stage(ctx context.Context, tx pgx.Tx, kind Kind, key string) (*S
 	return l.one(ctx, tx, `SELECT `+stageColumns+` FROM `+l.table("stage")+` WHERE kind = $1 AND key = $2`, kind, key)
 }
 
-// LockStage returns the record of a stage and keeps others from changing it until the transaction ends.
+// LockStage returns the record of a stage and keeps others from changing it until the transaction ends. The lock does not
+// conflict with that of a foreign key check: a second update of a row of backfill in one transaction makes one, although
+// the key stays (src/backend/utils/adt/ri_triggers.c, RI_FKey_fk_upd_check_required), and would deadlock with it.
 func (l Ledger) LockStage(ctx context.Context, tx pgx.Tx, kind Kind, key string) (*Stage, error) {
-	return l.one(ctx, tx, `SELECT `+stageColumns+` FROM `+l.table("stage")+` WHERE kind = $1 AND key = $2 FOR UPDATE`, kind, key)
+	return l.one(ctx, tx, `SELECT `+stageColumns+` FROM `+l.table("stage")+` WHERE kind = $1 AND key = $2 FOR NO KEY UPDATE`, kind, key)
 }
 
 func (l Ledger) one(ctx context.Context, tx pgx.Tx, sql string, args ...any) (*Stage, error) {

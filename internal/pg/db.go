@@ -78,15 +78,17 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	committed := false
 	defer func() {
-		if err != nil {
-			// The first error is the news. The rollback needs its own time when ctx has ended.
-			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
-			_ = tx.Rollback(ending)
-			cancel()
-			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-				err = errors.Join(ctx.Err(), err) // The server only says that it was asked to cancel.
-			}
+		if committed {
+			return
+		}
+		// The first error is the news. The rollback needs its own time when ctx has ended.
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
+		defer cancel()
+		_ = tx.Rollback(ending)
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = errors.Join(ctx.Err(), err) // The server only says that it was asked to cancel.
 		}
 	}()
 	if err := db.prepare(ctx, tx, settings); err != nil {
@@ -98,6 +100,7 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 	if err := tx.Commit(ctx); err != nil {
 		return errors.Join(ErrCommit, err)
 	}
+	committed = true
 	return nil
 }
 

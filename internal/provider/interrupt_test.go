@@ -120,7 +120,10 @@ func TestBackfillSurvivesKills(t *testing.T) {
 		before := rowsUpdated(t, db)
 		if i%3 == 2 {
 			// The server ends all sessions when one of its processes dies, and starts anew. The apply survives it.
+			crashes := strings.Count(server.Log(), "reinitializing")
 			kill(t, backendOf(t, db))
+			// Until the server has noticed, it still takes connections that it is going to end.
+			eventually(t, "the server starts anew", func() bool { return strings.Count(server.Log(), "reinitializing") > crashes })
 			db.Owner.Reset()
 			db.Super.Reset()
 			eventually(t, "the server takes connections", func() bool { return db.Owner.Ping(t.Context()) == nil })
@@ -152,6 +155,31 @@ func TestBackfillSurvivesKills(t *testing.T) {
 	}
 	r.apply()
 	expectEachOnce(t, db)
+}
+
+// TestProviderWhoseCLIWasKilledGivesTheLeaseBack kills the CLI alone, which leaves the provider running.
+func TestProviderWhoseCLIWasKilledGivesTheLeaseBack(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t)
+	createUsers(t, db, 4000)
+	r := newCLIRun(t, db, expandName+backfillName)
+	slowUpdates(t, db, "users", "1 millisecond")
+	countUpdates(t, db)
+	p := startBackfill(t, r)
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nobody holds the lease", func() bool {
+		return pgtest.QueryRow[bool](t, db, `SELECT coalesce(lease_expires_at < clock_timestamp(), true) FROM terraform_postgres.backfill`)
+	})
+	if status := pgtest.QueryRow[string](t, db, `SELECT status FROM terraform_postgres.stage WHERE kind = 'batched_backfill'`); status != "running" {
+		t.Errorf("the provider went on by itself: status %s", status)
+	}
+	r.apply()
+	expectEachOnce(t, db)
+	if _, err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func kill(t *testing.T, pid int) {

@@ -80,17 +80,34 @@ func (s *Spec) continues(record *ledger.Stage, table *pg.Table) bool {
 	return err == nil && record.TableOID == table.OID && was.needsWork() == s.needsWork()
 }
 
-// begin checks the live table, records the stage and takes the lease. It waits out the lease of a holder that died.
+// Waits of an apply for another one that may have died.
+const (
+	// waitForLease is longer than the lease of a holder that died.
+	waitForLease = ledger.LeaseTTL + 2*time.Second
+	// waitForSession is longer than a session of which nothing comes any more, such as one of a host that lost its power,
+	// keeps its locks: the server ends its transaction (idle_in_transaction_session_timeout).
+	waitForSession = 30 * time.Second
+)
+
+// begin checks the live table, records the stage and takes the lease. It waits out the lease of a holder that died, and
+// the transaction that it may have left open.
 func (s *Spec) begin(ctx context.Context, env *stage.Env) (*job, error) {
 	pause := backoff.NewConstantBackOff(500 * time.Millisecond)
+	started := time.Now()
 	j, err := backoff.Retry(ctx, func() (*job, error) {
 		j, err := s.tryBegin(ctx, env)
 		var held *ledger.LeaseHeldError
-		if err != nil && !errors.As(err, &held) {
-			return nil, backoff.Permanent(err)
+		switch {
+		case err == nil, errors.As(err, &held) && time.Since(started) < waitForLease, pg.IsContention(err):
+			return j, err
 		}
-		return j, err
-	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(ledger.LeaseTTL+2*time.Second))
+		return nil, backoff.Permanent(err)
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(max(waitForSession, env.RetryFor)))
+	if pg.IsContention(err) {
+		// The look at the table waits for an ACCESS EXCLUSIVE lock.
+		blocked := &job{spec: s, env: env}
+		return nil, blocked.lockedTable(ctx, s.Table, "EXPLAIN SELECT FROM "+s.Table.SQL(), time.Since(started))
+	}
 	var held *ledger.LeaseHeldError
 	if errors.As(err, &held) {
 		return nil, finding.New(fmt.Sprintf("Backfill of %s is already running", s.describe()),

@@ -74,6 +74,39 @@ func (j *job) locate(err error, leaf pg.TableName, first, end int64) error {
 			"SQLSTATE "+e.Code)).Because(err)
 }
 
+// record runs a transaction that writes only the ledger, again if the session is lost or another apply, which wants to
+// begin, is in the way. fn must not mind that it had been committed before.
+func (j *job) record(ctx context.Context, fn func(tx pgx.Tx) error) error {
+	var lost reconnects
+	for deadline := time.Now().Add(j.env.RetryFor); ; {
+		err := j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, fn)
+		inTheWay := pg.IsContention(err) && time.Now().Before(deadline)
+		if !inTheWay && !lost.again(ctx, err) {
+			return err
+		}
+	}
+}
+
+// stateUndefinedTable is the SQLSTATE of a statement whose table is gone.
+const stateUndefinedTable = "42P01"
+
+// isGone reports whether the error says that a leaf was dropped, or renamed, since its table was read. What is left of
+// it, the next look at the table tells.
+func (j *job) isGone(ctx context.Context, err error, leaf pg.Leaf) bool {
+	if pg.SQLState(err) != stateUndefinedTable {
+		return false
+	}
+	var now pg.TableName
+	lookErr := j.env.DB.Look(ctx, func(tx pgx.Tx) (err error) {
+		now, _, err = pg.CurrentName(ctx, tx, leaf.OID)
+		return err
+	})
+	return lookErr == nil && now != leaf.Name
+}
+
+// stateIdleInTransaction is the SQLSTATE of a session that the server has ended because this process slept.
+const stateIdleInTransaction = "25P03"
+
 // reconnects allows a few attempts in a row with a new session, for a server that restarts or fails over.
 type reconnects struct{ count int }
 
@@ -86,7 +119,8 @@ const (
 // again reports whether the error is a lost session that is worth another attempt, after a pause. The batch may or may
 // not have been committed; doing it again is harmless, because rows that are done need no work.
 func (r *reconnects) again(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || !pg.IsConnectionLost(err) || r.count >= maxReconnects {
+	lost := pg.IsConnectionLost(err) || pg.SQLState(err) == stateIdleInTransaction
+	if ctx.Err() != nil || !lost || r.count >= maxReconnects {
 		return false
 	}
 	r.count++

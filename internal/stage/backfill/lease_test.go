@@ -3,6 +3,7 @@ package backfill_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +125,9 @@ func TestSessionOfAHostThatIsGoneIsWaitedOut(t *testing.T) {
 	proxy, connString := pgtest.NewProxy(t, db)
 	gone, heir, spec := newEnv(t, connString), newEnv(t, db.ConnString()), peopleSpec()
 	spec.Workers = 1
-	stalled, resume := make(chan struct{}), make(chan struct{})
+	stalled, resumed := make(chan struct{}), make(chan struct{})
+	resume := sync.OnceFunc(func() { close(resumed) })
+	defer resume()
 	beforeCommit, commits := afterSeen("SET next_page", pgtest.Containing("commit")), 0
 	// A proxy whose matcher does not return holds all traffic back.
 	proxy.CutBefore(func(sql string) bool {
@@ -133,14 +136,16 @@ func TestSessionOfAHostThatIsGoneIsWaitedOut(t *testing.T) {
 		}
 		if commits++; commits == 3 {
 			close(stalled)
-			<-resume
+			<-resumed
 		}
 		return false
 	}, 1)
 	done := applying(t.Context(), gone, spec)
 	<-stalled
+	// The checkpoint is locked for longer than one attempt of the heir waits.
+	db.Exec(t, `UPDATE terraform_postgres.backfill SET lease_expires_at = now()`)
 	apply(t, heir, spec)
-	close(resume)
+	resume()
 	if result := <-done; !errors.Is(result.err, ledger.ErrLeaseLost) {
 		t.Errorf("the one that comes back: %v, want %v", result.err, ledger.ErrLeaseLost)
 	}

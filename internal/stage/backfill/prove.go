@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -24,12 +25,21 @@ const (
 	proofLimit = 50_000
 	// sweepRows is the largest batch of a sweep. Its rows may be anywhere in the table.
 	sweepRows = 500
+	// maxVanished is how often a proof begins anew because a partition was dropped under it.
+	maxVanished = 10
 )
 
 // leftover is what a proof found in one relation.
 type leftover struct {
-	leaf pg.TableName
-	rows []string // addresses
+	leaf pg.Leaf
+	key  []pg.Column
+	rows []row
+}
+
+// row is a row that needs work. Its key finds it also after it has moved, as every update makes it do.
+type row struct {
+	address string
+	key     []string
 }
 
 // finish proves that no row needs work, and sweeps what it finds, at most so many times. It returns false when the table
@@ -51,14 +61,14 @@ func (j *job) finish(ctx context.Context, sweeps int) (done bool, err error) {
 		if changed, err := j.shapeChanged(ctx, table); err != nil || changed {
 			return false, err
 		}
-		locked, err := j.sweep(ctx, left)
+		locked, moved, err := j.sweep(ctx, left, deadline)
 		if err != nil {
 			return false, err
 		}
 		switch {
-		case len(locked) > 0 && time.Now().After(deadline):
-			return false, j.lockedFinding(ctx, locked[0])
-		case len(locked) > 0:
+		case locked != nil && time.Now().After(deadline):
+			return false, j.lockedRow(ctx, locked)
+		case locked != nil, moved && time.Now().Before(deadline):
 			if err := sleep(ctx, pause.NextBackOff()); err != nil {
 				return false, err
 			}
@@ -76,15 +86,21 @@ func (j *job) finish(ctx context.Context, sweeps int) (done bool, err error) {
 // updated, so that a look in pieces could miss one.
 func (j *job) prove(ctx context.Context) (table *pg.Table, left []leftover, err error) {
 	var lost reconnects
-	deadline := time.Now().Add(j.env.RetryFor)
+	vanished := 0
+	started := time.Now()
 	for {
 		table, left, err = look(ctx, j.env, j.spec, proofLimit)
 		switch {
 		case err == nil:
 			return table, left, nil
 		case lost.again(ctx, err):
-		case pg.IsContention(err) && time.Now().Before(deadline):
+		case pg.SQLState(err) == stateUndefinedTable && vanished < maxVanished:
+			vanished++ // A partition was dropped under it. If it was the table, the next look says so.
+		case pg.IsContention(err):
 			// Somebody holds an ACCESS EXCLUSIVE lock.
+			if since := time.Since(started); since > j.env.RetryFor {
+				return nil, nil, j.lockedTable(ctx, j.spec.Table, "EXPLAIN SELECT FROM "+j.spec.Table.SQL(), since)
+			}
 			if err := sleep(ctx, time.Second); err != nil {
 				return nil, nil, err
 			}
@@ -114,17 +130,21 @@ func look(ctx context.Context, env *stage.Env, spec *Spec, limit int) (table *pg
 		if table, err = pg.ReadTable(ctx, tx, spec.Table); err != nil {
 			return err
 		}
+		left = nil
+		key := keyOf(table)
 		for _, leaf := range table.Leaves {
-			rows, err := tx.Query(ctx, spec.remaining(leaf.Name), limit)
+			rows, err := tx.Query(ctx, spec.remaining(leaf.Name, key), limit)
 			if err != nil {
 				return fmt.Errorf("look for rows that need work in %s: %w", leaf.Name, err)
 			}
-			found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			found, err := pgx.CollectRows(rows, func(record pgx.CollectableRow) (r row, err error) {
+				return r, record.Scan(&r.address, &r.key)
+			})
 			if err != nil {
 				return fmt.Errorf("look for rows that need work in %s: %w", leaf.Name, err)
 			}
 			if len(found) > 0 {
-				left = append(left, leftover{leaf.Name, found})
+				left = append(left, leftover{leaf, key, found})
 			}
 		}
 		return nil
@@ -148,7 +168,7 @@ func (j *job) shapeChanged(ctx context.Context, table *pg.Table) (changed bool, 
 		j.provenBefore = false
 		return false, nil
 	}
-	err = j.env.DB.Look(ctx, func(tx pgx.Tx) error {
+	err = j.record(ctx, func(tx pgx.Tx) error {
 		segments, err := j.env.Ledger.Segments(ctx, tx, j.lease.StageID)
 		filenodes := make(map[uint32]uint32)
 		for _, s := range segments {
@@ -165,74 +185,105 @@ func (j *job) shapeChanged(ctx context.Context, table *pg.Table) (changed bool, 
 	return changed, err
 }
 
-// row is one row that a sweep could not get.
-type row struct {
-	leaf    pg.TableName
-	address string
-}
-
-// sweep updates the rows that a proof found, and returns those that others held.
-func (j *job) sweep(ctx context.Context, left []leftover) (locked []row, err error) {
+// sweep updates the rows that a proof found. It returns one that others held, if any: after the deadline it looks for no
+// more. Rows that have moved since the proof and have no key to be found by are left to the next one.
+func (j *job) sweep(ctx context.Context, left []leftover, deadline time.Time) (locked *leftover, moved bool, err error) {
 	count := 0
 	for _, l := range left {
 		count += len(l.rows)
 	}
 	note := fmt.Sprintf("%d rows came or moved during the walk", count)
-	err = j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+	err = j.record(ctx, func(tx pgx.Tx) error {
 		return j.env.Ledger.SetPhase(ctx, tx, j.lease, ledger.PhaseSweep, note)
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	j.env.Log.InfoContext(ctx, "sweeping", "backfill", j.spec.ID, "rows", count)
 	for _, l := range left {
-		for start := 0; start < len(l.rows); start += sweepRows {
-			held, err := j.sweepBatch(ctx, l.leaf, l.rows[start:min(start+sweepRows, len(l.rows))])
+		for rows := range slices.Chunk(l.rows, sweepRows) {
+			done, held, err := j.sweepBatch(ctx, leftover{l.leaf, l.key, rows}, deadline)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
-			locked = append(locked, held...)
+			if held != nil {
+				locked = held
+				if time.Now().After(deadline) {
+					return locked, moved, nil
+				}
+			}
+			moved = moved || (len(l.key) == 0 && held == nil && done < int64(len(rows)))
 		}
 	}
-	return locked, nil
+	return locked, moved, nil
 }
 
-// sweepBatch updates rows by address. When others hold some of them it splits, until the rows that are held are alone.
-func (j *job) sweepBatch(ctx context.Context, leaf pg.TableName, addresses []string) (locked []row, err error) {
+// sweepBatch updates the rows. When others hold some of them it splits, until the rows that are held are alone, and
+// returns one of those.
+func (j *job) sweepBatch(ctx context.Context, l leftover, deadline time.Time) (done int64, locked *leftover, err error) {
 	var lost reconnects
 	for {
-		_, err = j.batch(ctx, len(addresses) == 1, j.spec.updateRows(leaf), []any{addresses},
+		done, err = j.batch(ctx, len(l.rows) == 1, j.spec.updateRows(l.leaf.Name, l.key), l.arguments(),
 			func(tx pgx.Tx, rows int64) error { return j.env.Ledger.CheckpointSweep(ctx, tx, j.lease, rows) })
 		switch {
 		case err == nil:
-			return nil, nil
+			return done, nil, nil
 		case lost.again(ctx, err):
-		case len(addresses) > 1 && mayShrink(ctx, err):
-			half := len(addresses) / 2
-			first, err := j.sweepBatch(ctx, leaf, addresses[:half])
-			if err != nil {
-				return nil, err
+		case j.isGone(ctx, err, l.leaf):
+			return 0, nil, nil
+		case len(l.rows) > 1 && mayShrink(ctx, err):
+			for half := range slices.Chunk(l.rows, (len(l.rows)+1)/2) {
+				updated, held, err := j.sweepBatch(ctx, leftover{l.leaf, l.key, half}, deadline)
+				if err != nil {
+					return done, nil, err
+				}
+				done += updated
+				if held != nil {
+					locked = held
+					if time.Now().After(deadline) {
+						break
+					}
+				}
 			}
-			second, err := j.sweepBatch(ctx, leaf, addresses[half:])
-			return append(first, second...), err
+			return done, locked, nil
 		case pg.IsContention(err):
-			return []row{{leaf, addresses[0]}}, nil
+			return 0, &l, nil
 		default:
-			page := pageOf(addresses[0])
-			return nil, j.locate(err, leaf, page, page+1)
+			page := pageOf(l.rows[0].address)
+			return 0, nil, j.locate(err, l.leaf.Name, page, page+1)
 		}
 	}
 }
 
+// arguments returns the parameters of updateRows.
+func (l leftover) arguments() []any {
+	if len(l.key) == 0 {
+		addresses := make([]string, len(l.rows))
+		for i, r := range l.rows {
+			addresses[i] = r.address
+		}
+		return []any{addresses}
+	}
+	arrays := make([]any, len(l.key))
+	for i := range l.key {
+		values := make([]string, len(l.rows))
+		for n, r := range l.rows {
+			values[n] = r.key[i]
+		}
+		arrays[i] = values
+	}
+	return arrays
+}
+
 func (j *job) complete(ctx context.Context) error {
-	return j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+	return j.record(ctx, func(tx pgx.Tx) error {
 		return j.env.Ledger.Finish(ctx, tx, j.lease)
 	})
 }
 
 func (j *job) keepComing(left []leftover) error {
 	l := left[0]
-	query := fmt.Sprintf("SELECT * FROM ONLY %s WHERE ctid = '%s';", l.leaf.SQL(), l.rows[0])
+	query := fmt.Sprintf("SELECT * FROM ONLY %s WHERE ctid = '%s';", l.leaf.Name.SQL(), l.rows[0].address)
 	return finding.New(fmt.Sprintf("Rows of %s keep coming that need work", j.spec.Table),
 		finding.Paragraphs(fmt.Sprintf("All pages were visited, and then %d times the rows that had come meanwhile. There are still new ones: "+
 			"some service writes rows of %s without filling %s.", maxSweeps, j.spec.Table, pg.QuoteAll(j.spec.Targets())),

@@ -79,15 +79,47 @@ func (s *Spec) updateWindow(leaf pg.TableName) string {
 	return s.update(leaf, fmt.Sprintf("%s.ctid >= $1::tid AND %s.ctid < $2::tid", alias, alias))
 }
 
-// updateRows is the batch of the sweep: the rows at the addresses $1.
-func (s *Spec) updateRows(leaf pg.TableName) string {
-	return s.update(leaf, pg.Quote(s.Table.Name)+".ctid = ANY($1::tid[])")
+// updateRows is the batch of the sweep: the rows whose keys are in the arrays $1, $2 and so on, one for each column of the
+// key. Without a key they are the rows at the addresses $1.
+func (s *Spec) updateRows(leaf pg.TableName, key []pg.Column) string {
+	alias := pg.Quote(s.Table.Name)
+	if len(key) == 0 {
+		return s.update(leaf, alias+".ctid = ANY($1::tid[])")
+	}
+	var columns, values, arrays, names []string
+	for i, c := range key {
+		name := fmt.Sprintf("k%d", i+1)
+		columns = append(columns, alias+"."+pg.Quote(c.Name))
+		values = append(values, fmt.Sprintf("found.%s::%s", name, c.Type.SQL))
+		arrays = append(arrays, fmt.Sprintf("$%d::text[]", i+1))
+		names = append(names, name)
+	}
+	return s.update(leaf, fmt.Sprintf("(%s) IN (SELECT %s FROM unnest(%s) AS found(%s))", strings.Join(columns, ", "),
+		strings.Join(values, ", "), strings.Join(arrays, ", "), strings.Join(names, ", ")))
 }
 
-// remaining is the query of the proof: the addresses of rows that need work, at most $1.
-func (s *Spec) remaining(leaf pg.TableName) string {
+// remaining is the query of the proof: the addresses and the keys of rows that need work, at most $1.
+func (s *Spec) remaining(leaf pg.TableName, key []pg.Column) string {
 	alias := pg.Quote(s.Table.Name)
-	return fmt.Sprintf("SELECT %s.ctid::text\n  FROM ONLY %s AS %s\n WHERE %s\n LIMIT $1", alias, leaf.SQL(), alias, s.needsWork())
+	values := make([]string, len(key))
+	for i, c := range key {
+		values[i] = fmt.Sprintf("%s.%s::text", alias, pg.Quote(c.Name))
+	}
+	return fmt.Sprintf("SELECT %s.ctid::text, ARRAY[%s]::text[]\n  FROM ONLY %s AS %s\n WHERE %s\n LIMIT $1", alias,
+		strings.Join(values, ", "), leaf.SQL(), alias, s.needsWork())
+}
+
+// keyOf returns the columns that tell the rows of every leaf apart, or none.
+func keyOf(table *pg.Table) (key []pg.Column) {
+	if !table.Partitioned && len(table.Leaves) > 1 {
+		return nil // Inheritance children do not have the parent's primary key.
+	}
+	for _, number := range table.PrimaryKey {
+		if c, exists := table.ColumnByNumber(number); exists {
+			key = append(key, c)
+		}
+	}
+	return key
 }
 
 // Preview returns the statement of a batch. On a partitioned table it runs for each partition.

@@ -26,9 +26,9 @@ func (j *job) walk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names := make(map[uint32]pg.TableName, len(table.Leaves))
+	leaves := make(map[uint32]pg.Leaf, len(table.Leaves))
 	for _, leaf := range table.Leaves {
-		names[leaf.OID] = leaf.Name
+		leaves[leaf.OID] = leaf
 	}
 	queue := make(chan ledger.Segment)
 	group, ctx := errgroup.WithContext(ctx)
@@ -51,7 +51,7 @@ func (j *job) walk(ctx context.Context) error {
 	for range max(j.spec.Workers, 1) {
 		group.Go(func() error {
 			for s := range queue {
-				if err := j.walkSegment(ctx, names[s.Relation], s, &rows); err != nil {
+				if err := j.walkSegment(ctx, leaves[s.Relation], s, &rows); err != nil {
 					return err
 				}
 			}
@@ -66,7 +66,7 @@ func (j *job) walk(ctx context.Context) error {
 // plan brings the recorded segments in line with the relations that exist now: a relation that is new or was rewritten
 // is walked from its start, one that is gone is forgotten, and pages that were added at the end are appended.
 func (j *job) plan(ctx context.Context) (table *pg.Table, segments []ledger.Segment, err error) {
-	err = j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+	err = j.record(ctx, func(tx pgx.Tx) error {
 		if table, err = pg.ReadTable(ctx, tx, j.spec.Table); err != nil {
 			return err
 		}
@@ -138,22 +138,27 @@ func extend(known []ledger.Segment, leaf pg.Leaf, workers int) []ledger.Segment 
 }
 
 // walkSegment does a segment from its checkpoint on.
-func (j *job) walkSegment(ctx context.Context, leaf pg.TableName, s ledger.Segment, total *atomic.Int64) error {
+func (j *job) walkSegment(ctx context.Context, leaf pg.Leaf, s ledger.Segment, total *atomic.Int64) error {
 	for s.Next < s.End {
 		end := min(s.Next+j.pace.next(), s.End)
-		next, rows, err := j.window(ctx, leaf, s, end)
+		next, rows, err := j.window(ctx, leaf.Name, s, end)
+		if err != nil && j.isGone(ctx, err, leaf) {
+			j.env.Log.WarnContext(ctx, "relation is gone", "backfill", j.spec.ID, "relation", leaf.Name.String())
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		s.Next = next
 		total.Add(rows)
 	}
-	j.env.Log.DebugContext(ctx, "segment done", "backfill", j.spec.ID, "relation", leaf.String(), "pages", s.End, "rows", total.Load())
+	j.env.Log.DebugContext(ctx, "segment done", "backfill", j.spec.ID, "relation", leaf.Name.String(), "pages", s.End, "rows", total.Load())
 	return nil
 }
 
 // window does the pages from the segment's checkpoint up to end, or fewer if others hold rows there, and returns the new
-// checkpoint. A single page whose rows cannot be had is passed over; the sweep comes back to it.
+// checkpoint. A single page whose rows cannot be had is passed over; the sweep comes back to it. A lock on the whole
+// table is waited for instead.
 func (j *job) window(ctx context.Context, leaf pg.TableName, s ledger.Segment, end int64) (next, rows int64, err error) {
 	var lost reconnects
 	for {
@@ -171,7 +176,13 @@ func (j *job) window(ctx context.Context, leaf pg.TableName, s ledger.Segment, e
 			j.pace.failed(pages)
 			end = s.Next + pages/2
 		case pg.IsContention(err):
-			return end, 0, j.pass(ctx, s, end)
+			waited, err := j.awaitTable(ctx, leaf)
+			if err != nil {
+				return s.Next, 0, err
+			}
+			if !waited {
+				return end, 0, j.pass(ctx, s, end)
+			}
 		default:
 			return s.Next, 0, j.locate(err, leaf, s.Next, end)
 		}
@@ -180,7 +191,7 @@ func (j *job) window(ctx context.Context, leaf pg.TableName, s ledger.Segment, e
 
 // pass leaves pages to the sweep.
 func (j *job) pass(ctx context.Context, s ledger.Segment, end int64) error {
-	return j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+	return j.record(ctx, func(tx pgx.Tx) error {
 		return j.env.Ledger.Checkpoint(ctx, tx, j.lease, s, end, 0)
 	})
 }
