@@ -154,7 +154,7 @@ func TestLegacyWriterThatKeepsAddingRowsIsFoundOut(t *testing.T) {
 	}})
 	env, spec := newEnv(t, db.ConnString()), peopleSpec()
 	_, err := spec.Apply(t.Context(), env)
-	f := findingIn(t, err, "Rows of public.people keep coming that need work", `without filling "n"`)
+	expectFinding(t, err, "Rows of public.people keep coming that need work", `without filling "n"`)
 	if stats := writers.Stop(); stats.Errors != 0 {
 		t.Errorf("%d errors of the writer: %v", stats.Errors, stats.FirstErrors)
 	}
