@@ -67,8 +67,9 @@ func (db *DB) Look(ctx context.Context, fn func(tx pgx.Tx) error) error {
 	}, fn)
 }
 
-// Tx runs fn in a transaction with the given settings and commits it if fn returns nil. An error from the commit
-// itself wraps ErrCommit. When ctx has ended, the error wraps ctx's.
+// Tx runs fn in a transaction with the given settings and commits it if fn returns nil. When ctx has
+// ended, the error wraps ctx's. After a commit whose session was lost (IsConnectionLost), only the database can tell
+// whether it happened.
 func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting, fn func(tx pgx.Tx) error) (err error) {
 	pool, err := db.open(ctx)
 	if err != nil {
@@ -98,15 +99,11 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return errors.Join(ErrCommit, err)
+		return fmt.Errorf("commit: %w", err)
 	}
 	committed = true
 	return nil
 }
-
-// ErrCommit marks an error of a COMMIT. If the session was lost as well (IsConnectionLost), the transaction may or
-// may not have happened, and only the database can tell.
-var ErrCommit = errors.New("commit")
 
 // checkClient ends a statement of a provider that was killed within a second. Servers on some platforms cannot do it and
 // refuse the setting.

@@ -16,7 +16,6 @@ const (
 	stateDeadlockDetected     = "40P01"
 	stateSerializationFailure = "40001"
 	stateInsufficientPriv     = "42501"
-	stateUndefinedColumn      = "42703"
 )
 
 // SQLState returns the SQLSTATE of a server error, or "" if err is none.
@@ -48,9 +47,6 @@ func IsContention(err error) bool {
 
 // IsInsufficientPrivilege reports whether the role lacks a privilege.
 func IsInsufficientPrivilege(err error) bool { return SQLState(err) == stateInsufficientPriv }
-
-// IsUndefinedColumn reports whether the statement named a column that does not exist.
-func IsUndefinedColumn(err error) bool { return SQLState(err) == stateUndefinedColumn }
 
 // IsRowError reports whether the values of some row made the statement fail: data exceptions, integrity violations and
 // errors that a trigger raised (SQLSTATE classes 22, 23 and P0).
