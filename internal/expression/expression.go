@@ -201,7 +201,14 @@ func (s Scope) subqueryScan(ctx context.Context, tx pgx.Tx, query string) (*plan
 		return nil, err
 	}
 	for _, child := range explained[0].Plan.Plans {
-		if child.Relation == "Subquery" && child.Type != "Result" {
+		if child.Relation != "Subquery" {
+			continue
+		}
+		// The node over partitions has no output of its own; each of them has the same.
+		for len(child.Output) == 0 && len(child.Plans) > 0 {
+			child = child.Plans[0]
+		}
+		if child.Type != "Result" {
 			return &child, nil
 		}
 	}

@@ -59,6 +59,28 @@ func TestReadsAreTheColumnsOnWhichTheValueDepends(t *testing.T) {
 	})
 }
 
+func TestReadsOfAPartitionedTable(t *testing.T) {
+	db := pgtest.NewDatabase(t)
+	db.Exec(t, `
+		CREATE TABLE t (id int, a text, paid text) PARTITION BY LIST (id);
+		CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1);
+		CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2);`)
+	err := pgx.BeginTxFunc(t.Context(), db.Owner, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		table, err := pg.ReadTable(t.Context(), tx, pg.TableName{Schema: "public", Name: "t"})
+		if err != nil {
+			return err
+		}
+		v, err := Compile(t.Context(), tx, Scope{Table: table}, "it", "upper(paid)")
+		if err == nil && !slices.Equal(v.Reads, []string{"paid"}) {
+			t.Errorf("upper(paid) reads %q", v.Reads)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReadsOfATableWithoutRowsToSeeAreGuessed(t *testing.T) {
 	db := pgtest.NewDatabase(t)
 	db.Exec(t, `
