@@ -16,6 +16,7 @@ const (
 	stateDeadlockDetected     = "40P01"
 	stateSerializationFailure = "40001"
 	stateInsufficientPriv     = "42501"
+	stateIdleInTransaction    = "25P03"
 )
 
 // SQLState returns the SQLSTATE of a server error, or "" if err is none.
@@ -68,10 +69,10 @@ func IsUnreachable(err error) bool {
 }
 
 // IsConnectionLost reports whether a session broke while it was in use, so that the outcome of its last command
-// is not known (SQLSTATE classes 08 and 57P).
+// is not known (SQLSTATE classes 08 and 57P), or was ended by the server because this process slept in a transaction.
 func IsConnectionLost(err error) bool {
 	if state := SQLState(err); state != "" {
-		return state[:2] == "08" || (len(state) == 5 && state[:3] == "57P")
+		return state == stateIdleInTransaction || state[:2] == "08" || (len(state) == 5 && state[:3] == "57P")
 	}
 	var network net.Error
 	return IsUnreachable(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||

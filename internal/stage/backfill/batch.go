@@ -104,9 +104,6 @@ func (j *job) isGone(ctx context.Context, err error, leaf pg.Leaf) bool {
 	return lookErr == nil && now != leaf.Name
 }
 
-// stateIdleInTransaction is the SQLSTATE of a session that the server has ended because this process slept.
-const stateIdleInTransaction = "25P03"
-
 // reconnects allows a few attempts in a row with a new session, for a server that restarts or fails over.
 type reconnects struct{ count int }
 
@@ -119,8 +116,7 @@ const (
 // again reports whether the error is a lost session that is worth another attempt, after a pause. The batch may or may
 // not have been committed; doing it again is harmless, because rows that are done need no work.
 func (r *reconnects) again(ctx context.Context, err error) bool {
-	lost := pg.IsConnectionLost(err) || pg.SQLState(err) == stateIdleInTransaction
-	if ctx.Err() != nil || !lost || r.count >= maxReconnects {
+	if ctx.Err() != nil || !pg.IsConnectionLost(err) || r.count >= maxReconnects {
 		return false
 	}
 	r.count++
