@@ -15,8 +15,12 @@ type Lock string
 // The modes that the provider's statements take.
 const (
 	AccessExclusive      Lock = "ACCESS EXCLUSIVE"
+	ShareRowExclusive    Lock = "SHARE ROW EXCLUSIVE"
 	ShareUpdateExclusive Lock = "SHARE UPDATE EXCLUSIVE"
 	RowExclusive         Lock = "ROW EXCLUSIVE"
+	AccessShare          Lock = "ACCESS SHARE"
+	// NoLock is the mode of statements that do not touch the table, such as CREATE FUNCTION.
+	NoLock Lock = "none"
 )
 
 // conflicts lists the modes, as pg_locks spells them, that a mode has to wait for (documentation, table 13.2).
@@ -28,8 +32,14 @@ func (l Lock) conflicts() []string {
 	switch l {
 	case AccessExclusive:
 		return all
+	case ShareRowExclusive:
+		return all[2:]
 	case ShareUpdateExclusive:
 		return all[3:]
+	case AccessShare:
+		return all[7:]
+	case NoLock:
+		return nil
 	case RowExclusive:
 		return all[4:]
 	}

@@ -19,6 +19,30 @@ type Assignment struct {
 	Compares bool
 }
 
+// Writable refuses columns that are not there, or into which nothing but the server may write.
+func Writable(scope Scope, name string) error {
+	full := scope.Table.Name.Column(name)
+	column, exists := scope.Table.Column(name)
+	if !exists {
+		if _, planned := scope.Planned[name]; planned {
+			return nil
+		}
+		return finding.New(fmt.Sprintf("Column %s does not exist", full),
+			"Only columns that are there can be filled. Let an expand add it first, and refer to it:\n\n"+
+				finding.Indent(fmt.Sprintf("resource \"postgres_column_expand\" \"example\" {\n  table   = %q\n  columns = { %s = { type = \"text\" } }\n}",
+					scope.Table.Name.Name, name)))
+	}
+	switch {
+	case column.Generated:
+		return finding.New(fmt.Sprintf("Column %s is a generated column", full),
+			"The server computes its values and refuses any other. Fill another column.")
+	case column.Identity:
+		return finding.New(fmt.Sprintf("Column %s is an identity column", full),
+			"Its values come from a sequence and name the rows. Fill another column.")
+	}
+	return nil
+}
+
 // OIDs of built-in types (src/include/catalog/pg_type.dat).
 const (
 	oidText    = 25

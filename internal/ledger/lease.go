@@ -197,6 +197,7 @@ func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease) error {
 		WITH gone AS (DELETE FROM `+l.table("segment")+` WHERE stage_id = $1 RETURNING rows_updated)
 		UPDATE `+l.table("backfill")+`
 		   SET phase = 'complete', note = '', lease_expires_at = NULL, completed_at = clock_timestamp(),
+		       completed_xmax = pg_snapshot_xmax(pg_current_snapshot()),
 		       rows_updated = rows_updated + (SELECT coalesce(sum(rows_updated), 0) FROM gone)
 		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token)
 }

@@ -17,6 +17,7 @@ type Kind string
 // The kinds of stages.
 const (
 	ColumnExpand    Kind = "column_expand"
+	ColumnSync      Kind = "column_sync"
 	BatchedBackfill Kind = "batched_backfill"
 	ColumnContract  Kind = "column_contract"
 )

@@ -3,8 +3,10 @@ package pg
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,6 +24,35 @@ func QuoteAll(names []string) string {
 		quoted[i] = Quote(n)
 	}
 	return strings.Join(quoted, ", ")
+}
+
+// TextArray returns the text form of an array of type text[].
+func TextArray(elements []string) string {
+	quoted := make([]string, len(elements))
+	for i, e := range elements {
+		quoted[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(e) + `"`
+	}
+	return "{" + strings.Join(quoted, ",") + "}"
+}
+
+// FitName appends to a name and keeps the server's limit: of a long name the end gives way to a hash of the whole.
+func FitName(name, suffix string) string {
+	if len(name)+len(suffix) <= MaxIdentifierBytes {
+		return name + suffix
+	}
+	tail := fmt.Sprintf("_%08x%s", Hash(name), suffix)
+	cut := MaxIdentifierBytes - len(tail)
+	for !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return name[:cut] + tail
+}
+
+// Hash returns a number that stands for the text in names that would be too long otherwise.
+func Hash(text string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(text))
+	return h.Sum32()
 }
 
 // TableName is the name of a relation in its schema.

@@ -20,6 +20,8 @@ type Table struct {
 	Partitioned bool
 	// PartitionOf is the parent of a partition, for people.
 	PartitionOf string
+	// Root is the OID of the topmost partitioned table; the table's own when it is no partition.
+	Root uint32
 	// EstimatedRows is the planner's estimate over all leaves; negative when it was never analyzed.
 	EstimatedRows float64
 	// Bytes is the size of all leaves with TOAST and without indexes.
@@ -108,13 +110,14 @@ func ReadTable(ctx context.Context, tx pgx.Tx, name TableName) (*Table, error) {
 	err := tx.QueryRow(ctx, `
 		SELECT c.oid, c.relkind::text, c.relpersistence::text, pg_get_userbyid(c.relowner), c.relkind = 'p',
 		       coalesce((SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE c.relispartition AND i.inhrelid = c.oid), ''),
+		       coalesce(pg_partition_root(c.oid)::oid, c.oid),
 		       (SELECT coalesce(max(a.attnum), 0) FROM pg_attribute a WHERE a.attrelid = c.oid),
 		       coalesce((SELECT k.conkey FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'), '{}'),
 		       coalesce((SELECT p.partattrs::int2[] FROM pg_partitioned_table p WHERE p.partrelid = c.oid), '{}'),
 		       row_security_active(c.oid)
 		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		 WHERE n.nspname = $1 AND c.relname = $2`, name.Schema, name.Name).
-		Scan(&t.OID, &kind, &persistence, &t.Owner, &t.Partitioned, &t.PartitionOf, &t.MaxAttnum, &t.PrimaryKey,
+		Scan(&t.OID, &kind, &persistence, &t.Owner, &t.Partitioned, &t.PartitionOf, &t.Root, &t.MaxAttnum, &t.PrimaryKey,
 			&t.PartitionKey, &t.RowSecurity)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, unknownTable(ctx, tx, name)

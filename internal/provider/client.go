@@ -42,7 +42,11 @@ var errConfigurationUnknown = errors.New("the provider block has values that are
 func newClient(ctx context.Context, version string, m providerModel, known bool) (*client, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	if !known {
-		return &client{env: &stage.Env{Planned: &stage.Planned{}}}, diags
+		env := &stage.Env{Planned: &stage.Planned{}}
+		if !m.LedgerSchema.IsUnknown() { // Statements name it.
+			env.Ledger.Schema = or(m.LedgerSchema, ledger.DefaultSchema)
+		}
+		return &client{env: env}, diags
 	}
 	settings := pg.Settings{
 		ConnectionString: m.ConnectionString.ValueString(),

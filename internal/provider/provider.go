@@ -51,7 +51,7 @@ func (p *postgresProvider) Configure(ctx context.Context, req provider.Configure
 
 // Resources returns the stages.
 func (p *postgresProvider) Resources(context.Context) []func() resource.Resource {
-	return []func() resource.Resource{newColumnExpand, newBatchedBackfill, newColumnContract}
+	return []func() resource.Resource{newColumnExpand, newColumnSync, newBatchedBackfill, newColumnContract}
 }
 
 // DataSources returns none yet.

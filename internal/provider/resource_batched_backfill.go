@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
 )
 
@@ -81,7 +82,7 @@ func backfillSchema(ctx context.Context) schema.Schema {
 		})
 }
 
-func backfillSpec(ctx context.Context, m, _ *backfillModel) (*backfill.Spec, diag.Diagnostics) {
+func backfillSpec(ctx context.Context, _ *stage.Env, m, _ *backfillModel) (*backfill.Spec, diag.Diagnostics) {
 	spec := &backfill.Spec{
 		ID: m.ID.ValueString(), Table: m.tableName(), Set: make(map[string]string), Overwrite: m.Overwrite.ValueBool(),
 		Where: m.Where.ValueString(), Workers: backfill.DefaultWorkers,

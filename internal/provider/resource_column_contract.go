@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage/contract"
 )
 
@@ -92,7 +93,7 @@ func contractSchema(ctx context.Context) schema.Schema {
 		})
 }
 
-func contractSpec(ctx context.Context, m, prior *contractModel) (*contract.Spec, diag.Diagnostics) {
+func contractSpec(ctx context.Context, _ *stage.Env, m, prior *contractModel) (*contract.Spec, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	spec := &contract.Spec{
 		ID: m.ID.ValueString(), Table: m.tableName(), Mode: contract.Mode(m.Mode.ValueString()),

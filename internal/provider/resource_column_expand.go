@@ -90,7 +90,7 @@ func expandSchema(ctx context.Context) schema.Schema {
 		})
 }
 
-func expandSpec(ctx context.Context, m, prior *expandModel) (*expand.Spec, diag.Diagnostics) {
+func expandSpec(ctx context.Context, _ *stage.Env, m, prior *expandModel) (*expand.Spec, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	spec := &expand.Spec{
 		ID: m.ID.ValueString(), Table: m.tableName(), ForceDestroy: m.ForceDestroy.ValueBool(),

@@ -22,7 +22,7 @@ type definition[M any, S stage.Stage[O], O any] struct {
 	// known reports whether the plan says all that the stage depends on.
 	known func(m *M) bool
 	// spec returns the stage that the model describes. prior is the model in the state, or nil. The ID may be empty.
-	spec func(ctx context.Context, m, prior *M) (S, diag.Diagnostics)
+	spec func(ctx context.Context, env *stage.Env, m, prior *M) (S, diag.Diagnostics)
 	// identify returns the identity of a new stage.
 	identify func(spec S) string
 	// sameSpec reports whether two stages are the same, so that there is nothing to check or do.

@@ -26,7 +26,7 @@ func (r *stageResource[M, PM, S, O]) ModifyPlan(ctx context.Context, req resourc
 		r.planRevert(ctx, prior, &resp.Diagnostics)
 		return
 	}
-	if !r.known(planned) {
+	if !r.known(planned) || r.client.env.Ledger.Schema == "" {
 		return
 	}
 	spec, changed := r.planSpec(ctx, planned, prior, &resp.Diagnostics)
@@ -52,18 +52,18 @@ func (r *stageResource[M, PM, S, O]) ModifyPlan(ctx context.Context, req resourc
 // planSpec fills in what follows from the configuration, and reports whether the stage changes.
 func (r *stageResource[M, PM, S, O]) planSpec(ctx context.Context, planned, prior *M, diags *diag.Diagnostics) (spec S, changed bool) {
 	common := PM(planned).common()
-	spec, more := r.spec(ctx, planned, prior)
+	spec, more := r.spec(ctx, r.client.env, planned, prior)
 	diags.Append(more...)
 	if diags.HasError() {
 		return spec, false
 	}
 	if prior == nil {
 		common.ID = types.StringValue(r.identify(spec))
-		spec, more = r.spec(ctx, planned, prior)
+		spec, more = r.spec(ctx, r.client.env, planned, prior)
 		diags.Append(more...)
 		changed = true
 	} else {
-		was, more := r.spec(ctx, prior, prior)
+		was, more := r.spec(ctx, r.client.env, prior, prior)
 		diags.Append(more...)
 		changed = !r.sameSpec(was, spec)
 	}
@@ -87,7 +87,7 @@ func (r *stageResource[M, PM, S, O]) check(ctx context.Context, spec S) ([]*find
 
 // planRevert warns what a destroy will do.
 func (r *stageResource[M, PM, S, O]) planRevert(ctx context.Context, prior *M, diags *diag.Diagnostics) {
-	spec, more := r.spec(ctx, prior, prior)
+	spec, more := r.spec(ctx, r.client.env, prior, prior)
 	diags.Append(more...)
 	if diags.HasError() {
 		return

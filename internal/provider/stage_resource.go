@@ -100,7 +100,7 @@ func (r *stageResource[M, PM, S, O]) Update(ctx context.Context, req resource.Up
 type timeoutFunc func(context.Context, time.Duration) (time.Duration, diag.Diagnostics)
 
 func (r *stageResource[M, PM, S, O]) apply(ctx context.Context, m, prior *M, timeout timeoutFunc, operation string, diags *diag.Diagnostics) (observed O, err error) {
-	spec, more := r.spec(ctx, m, prior)
+	spec, more := r.spec(ctx, r.client.env, m, prior)
 	diags.Append(more...)
 	limit, more := timeout(ctx, r.applyTimeout)
 	diags.Append(more...)
@@ -144,7 +144,7 @@ func (r *stageResource[M, PM, S, O]) addApplyError(ctx context.Context, m *M, er
 }
 
 func (r *stageResource[M, PM, S, O]) title(ctx context.Context, m *M) string {
-	spec, _ := r.spec(ctx, m, nil) // It was read before without an error.
+	spec, _ := r.spec(ctx, r.client.env, m, nil) // It was read before without an error.
 	return r.describe(spec)
 }
 
@@ -159,7 +159,7 @@ func (r *stageResource[M, PM, S, O]) Read(ctx context.Context, req resource.Read
 		r.client.warnUnreachable(&resp.Diagnostics, errConfigurationUnknown)
 		return
 	}
-	spec, diags := r.spec(ctx, &m, &m)
+	spec, diags := r.spec(ctx, r.client.env, &m, &m)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
@@ -175,7 +175,7 @@ func (r *stageResource[M, PM, S, O]) Read(ctx context.Context, req resource.Read
 	default:
 		resp.Diagnostics.Append(r.show(ctx, &m, *observed)...)
 		if PM(&m).common().Statements.IsNull() { // It was just imported.
-			if spec, diags = r.spec(ctx, &m, nil); !diags.HasError() {
+			if spec, diags = r.spec(ctx, r.client.env, &m, nil); !diags.HasError() {
 				PM(&m).common().Statements, diags = showStatements(spec.Preview())
 			}
 			resp.Diagnostics.Append(diags...)
@@ -191,7 +191,7 @@ func (r *stageResource[M, PM, S, O]) Delete(ctx context.Context, req resource.De
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	spec, diags := r.spec(ctx, &m, &m)
+	spec, diags := r.spec(ctx, r.client.env, &m, &m)
 	resp.Diagnostics.Append(diags...)
 	limit, diags := PM(&m).common().Timeouts.Delete(ctx, revertTimeout)
 	resp.Diagnostics.Append(diags...)

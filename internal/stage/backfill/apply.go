@@ -137,6 +137,7 @@ func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
 		}
 		resumes := record != nil && record.Status != ledger.Forgotten && !record.Retired() && s.continues(record, table)
 		j.provenBefore = resumes && record.Status == ledger.Complete
+		j.filling = stage.Filling(table, s.Targets(), reads)
 		if record, err = s.record(table, reads); err != nil {
 			return err
 		}
@@ -181,6 +182,8 @@ type job struct {
 	env   *stage.Env
 	lease ledger.Lease
 	pace  *pace
+	// filling tells a sync of the same columns to take no notice of the batches.
+	filling pg.Setting
 	// provenBefore means that an earlier run was complete: look first, walk only if there is much to do.
 	provenBefore bool
 	// rowLockTimeout stays below half of the server's deadlock_timeout: a batch that waits for a row gives up before the

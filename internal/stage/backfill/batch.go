@@ -31,6 +31,7 @@ func (j *job) batch(ctx context.Context, smallest bool, sql string, args []any, 
 	settings := []pg.Setting{
 		// Row-level security must be an error here, never a silent subset of the rows.
 		{Name: "row_security", Value: "off"},
+		j.filling,
 		pg.Timeout("lock_timeout", j.rowLockTimeout),
 		pg.Timeout("statement_timeout", limit),
 	}

@@ -63,7 +63,7 @@ func (s *Spec) compile(ctx context.Context, tx pgx.Tx, scope expression.Scope) (
 		return true
 	}
 	for _, target := range s.Targets() {
-		if note(s.checkTarget(scope, target), "set", target) {
+		if note(expression.Writable(scope, target), "set", target) {
 			continue
 		}
 		assignment := expression.Assignment{Column: target, SQL: s.Set[target], Compares: s.Overwrite}
@@ -91,29 +91,6 @@ func (s *Spec) compile(ctx context.Context, tx pgx.Tx, scope expression.Scope) (
 	slices.Sort(reads)
 	reads = slices.Compact(reads)
 	return reads, s.checkPrivileges(ctx, tx, scope.Table, reads)
-}
-
-func (s *Spec) checkTarget(scope expression.Scope, target string) error {
-	name := s.Table.Column(target)
-	column, exists := scope.Table.Column(target)
-	if !exists {
-		if _, planned := scope.Planned[target]; planned {
-			return nil
-		}
-		return finding.New(fmt.Sprintf("Column %s does not exist", name),
-			"The backfill fills columns that are there already. Let an expand add it first, and refer to it:\n\n"+
-				finding.Indent(fmt.Sprintf("resource \"postgres_column_expand\" \"example\" {\n  table   = %q\n  columns = { %s = { type = \"text\" } }\n}",
-					s.Table.Name, target)))
-	}
-	switch {
-	case column.Generated:
-		return finding.New(fmt.Sprintf("Column %s is a generated column", name),
-			"The server computes its values and refuses any other. Fill another column.")
-	case column.Identity:
-		return finding.New(fmt.Sprintf("Column %s is an identity column", name),
-			"Its values come from a sequence and name the rows. Fill another column.")
-	}
-	return nil
 }
 
 // checkRepeatable refuses expressions that would find every row different each time they look at it.

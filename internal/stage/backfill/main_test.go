@@ -3,18 +3,17 @@ package backfill_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/stagetest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -25,19 +24,7 @@ const patience = 60 * time.Second
 // newEnv is what a configured provider hands to a stage.
 func newEnv(t testing.TB, connString string) *stage.Env {
 	t.Helper()
-	db := pg.Open(pg.Settings{ConnectionString: connString, ApplicationName: "backfill", ConnectTimeout: 5 * time.Second, MaxConnections: 4})
-	t.Cleanup(db.Close)
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	const retryFor = 3 * time.Second
-	return &stage.Env{
-		DB:       db,
-		Ledger:   ledger.Ledger{Schema: ledger.DefaultSchema},
-		Runner:   &ddl.Runner{DB: db, Log: log, LockTimeout: 200 * time.Millisecond, RetryFor: retryFor},
-		Log:      log,
-		Holder:   t.Name(),
-		RetryFor: retryFor,
-		Planned:  &stage.Planned{},
-	}
+	return stagetest.NewEnv(t, connString)
 }
 
 // specOf is a backfill of a table in public.

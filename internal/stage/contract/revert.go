@@ -153,7 +153,7 @@ func (s *Spec) renameBackSQL(from, to string) string {
 // that proves it NOT NULL.
 func (s *Spec) each(ctx context.Context, tx pgx.Tx, columns []string, actions ...string) error {
 	for _, name := range columns {
-		names := strings.NewReplacer("{column}", pg.Quote(name), "{proof}", pg.Quote(withSuffix(name, "__not_null")))
+		names := strings.NewReplacer("{column}", pg.Quote(name), "{proof}", pg.Quote(pg.FitName(name, "__not_null")))
 		for _, action := range actions {
 			sql := fmt.Sprintf("ALTER TABLE %s %s", s.Table.SQL(), names.Replace(action))
 			if _, err := tx.Exec(ctx, sql); err != nil {

@@ -4,9 +4,7 @@ package contract
 
 import (
 	"fmt"
-	"hash/fnv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
@@ -69,19 +67,4 @@ func (s *Spec) describe() string {
 }
 
 // quarantined returns the name under which a column waits. It is a function of the name alone.
-func quarantined(column string) string { return withSuffix(column, "__quarantined") }
-
-// withSuffix appends to a name and keeps the server's limit: of a long name the end gives way to a hash of the whole.
-func withSuffix(name, suffix string) string {
-	if len(name)+len(suffix) <= pg.MaxIdentifierBytes {
-		return name + suffix
-	}
-	h := fnv.New32a()
-	h.Write([]byte(name))
-	tail := fmt.Sprintf("_%08x%s", h.Sum32(), suffix)
-	cut := pg.MaxIdentifierBytes - len(tail)
-	for !utf8.RuneStart(name[cut]) {
-		cut--
-	}
-	return name[:cut] + tail
-}
+func quarantined(column string) string { return pg.FitName(column, "__quarantined") }

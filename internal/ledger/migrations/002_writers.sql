@@ -1,0 +1,69 @@
+-- Who writes only one side of a pair of columns that a column_sync keeps equal. One row for each application, role and
+-- address, and now and then a few more: there is no unique index, on which two writers could wait for each other.
+create table {{.schema}}.writer_note (
+  sync             text not null,
+  side             text not null check (side in ('old', 'new')),
+  application_name text not null,
+  role             text not null,
+  address          inet,
+  first_seen_at    timestamptz not null default clock_timestamp(),
+  last_seen_at     timestamptz not null default clock_timestamp()
+) with (fillfactor = 50);
+create index writer_note_identity on {{.schema}}.writer_note (sync, side, application_name, role);
+
+comment on table {{.schema}}.writer_note is 'Notes of the triggers of terraform-provider-postgres: who writes one side of a column change only';
+
+create view {{.schema}}.writer as
+select sync, side, application_name, role, address, min(first_seen_at) as first_seen_at, max(last_seen_at) as last_seen_at
+  from {{.schema}}.writer_note
+ group by sync, side, application_name, role, address;
+
+comment on view {{.schema}}.writer is 'Who writes one side of a column change only, since when and until when';
+
+-- Called by the triggers, at most once a minute for each session, application and role: mark is what the session remembers
+-- of its last note. It must neither wait nor fail, because the application would with it. A note that cannot be
+-- written is left to the next minute.
+create function {{.schema}}.note_writer(sync text, side text, setting text, mark text) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  application text := current_setting('application_name');
+  role        text := current_setting('role');
+  address     inet := inet_client_addr();
+begin
+  if role = 'none' then
+    role := session_user;
+  end if;
+  perform set_config(setting, mark, false);
+  begin
+    -- Somebody may have locked the table as a whole, as VACUUM FULL does.
+    lock table {{.schema}}.writer_note in row exclusive mode nowait;
+    -- At the higher isolation levels, reading what others write could make the writer's transaction fail.
+    if current_setting('transaction_isolation') = 'read committed' then
+      if exists (select from {{.schema}}.writer_note n
+                  where n.sync = note_writer.sync and n.side = note_writer.side and n.application_name = application
+                    and n.role = note_writer.role and n.address is not distinct from note_writer.address
+                    and n.last_seen_at > clock_timestamp() - interval '30 seconds') then
+        return;
+      end if;
+      update {{.schema}}.writer_note
+         set last_seen_at = clock_timestamp()
+       where ctid = (select n.ctid
+                       from {{.schema}}.writer_note n
+                      where n.sync = note_writer.sync and n.side = note_writer.side and n.application_name = application
+                        and n.role = note_writer.role and n.address is not distinct from note_writer.address
+                      limit 1 for no key update skip locked);
+      if found then
+        return;
+      end if;
+    end if;
+    insert into {{.schema}}.writer_note (sync, side, application_name, role, address)
+    values (note_writer.sync, note_writer.side, application, note_writer.role, note_writer.address);
+  exception when others then
+    null;
+  end;
+end
+$$;
+
+-- What no snapshot that is older has seen: the columns that the backfill has filled.
+alter table {{.schema}}.backfill add column completed_xmax xid8;

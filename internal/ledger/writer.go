@@ -1,0 +1,44 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Writer is somebody who wrote one side of a sync only.
+type Writer struct {
+	Sync string
+	// Side is the one that it wrote: old or new.
+	Side            string
+	ApplicationName string
+	Role            string
+	Address         *netip.Prefix
+	FirstSeen       time.Time
+	LastSeen        time.Time
+}
+
+// Writers returns who wrote one side of the syncs only, the latest first. It works before the ledger exists.
+func (l Ledger) Writers(ctx context.Context, tx pgx.Tx, syncs []string) ([]Writer, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT sync, side, application_name, role, address, first_seen_at, last_seen_at FROM `+l.table("writer")+`
+		 WHERE sync = ANY($1) ORDER BY last_seen_at DESC, application_name, role, address`, syncs)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	writers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Writer])
+	if err != nil {
+		return nil, l.explain(fmt.Errorf("read the ledger: %w", err))
+	}
+	return writers, nil
+}
+
+// ForgetWriters deletes what was noted of a sync's writers. It passes over a note that is being written just now.
+func (l Ledger) ForgetWriters(ctx context.Context, tx pgx.Tx, sync string) error {
+	return l.exec(ctx, tx, `
+		DELETE FROM `+l.table("writer_note")+`
+		 WHERE ctid IN (SELECT ctid FROM `+l.table("writer_note")+` WHERE sync = $1 FOR UPDATE SKIP LOCKED)`, sync)
+}
