@@ -146,8 +146,7 @@ func (s Scope) reads(ctx context.Context, tx pgx.Tx, sql string) ([]string, erro
 		}
 	}
 	if usesWholeRow(sql, s.Table.Name.Name) {
-		slices.Sort(all)
-		return all, nil
+		candidates = all
 	}
 	if len(candidates) == 0 {
 		return nil, nil
@@ -216,7 +215,7 @@ func (s Scope) subqueryScan(ctx context.Context, tx pgx.Tx, query string) (*plan
 }
 
 // usesWholeRow reports whether the text names the table other than to qualify one column: row_to_json(users),
-// users.*. It may say yes too often, which only makes the caller more careful.
+// users.*. It may say yes too often; the planner has the last word.
 func usesWholeRow(sql, table string) bool {
 	name := regexp.QuoteMeta(table)
 	mention := regexp.MustCompile(`(?i)(?:\A|[^\w"$])"?` + name + `"?(\s*\.\s*[\p{L}_"])?`)

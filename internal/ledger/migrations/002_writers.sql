@@ -27,12 +27,12 @@ create function {{.schema}}.note_writer(sync text, side text, setting text, mark
   language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-  application text := current_setting('application_name');
-  role        text := current_setting('role');
-  address     inet := inet_client_addr();
+  application  text := current_setting('application_name');
+  writing_role text := current_setting('role');
+  client       inet := inet_client_addr();
 begin
-  if role = 'none' then
-    role := session_user;
+  if writing_role = 'none' then
+    writing_role := session_user;
   end if;
   perform set_config(setting, mark, false);
   begin
@@ -42,7 +42,7 @@ begin
     if current_setting('transaction_isolation') = 'read committed' then
       if exists (select from {{.schema}}.writer_note n
                   where n.sync = note_writer.sync and n.side = note_writer.side and n.application_name = application
-                    and n.role = note_writer.role and n.address is not distinct from note_writer.address
+                    and n.role = writing_role and n.address is not distinct from client
                     and n.last_seen_at > clock_timestamp() - interval '30 seconds') then
         return;
       end if;
@@ -51,14 +51,14 @@ begin
        where ctid = (select n.ctid
                        from {{.schema}}.writer_note n
                       where n.sync = note_writer.sync and n.side = note_writer.side and n.application_name = application
-                        and n.role = note_writer.role and n.address is not distinct from note_writer.address
+                        and n.role = writing_role and n.address is not distinct from client
                       limit 1 for no key update skip locked);
       if found then
         return;
       end if;
     end if;
     insert into {{.schema}}.writer_note (sync, side, application_name, role, address)
-    values (note_writer.sync, note_writer.side, application, note_writer.role, note_writer.address);
+    values (note_writer.sync, note_writer.side, application, writing_role, client);
   exception when others then
     null;
   end;
