@@ -34,5 +34,5 @@ func Forecast(ctx context.Context, tx pgx.Tx, table *pg.Table, lock Lock, title 
 		}
 		paragraphs = append(paragraphs, "An apply would wait now for:\n"+finding.List(lines))
 	}
-	return finding.New(fmt.Sprintf("%s takes an %s lock for a moment", title, lock), finding.Paragraphs(append(paragraphs, more...)...)), nil
+	return finding.New(fmt.Sprintf("%s takes %s lock for a moment", title, lock.withArticle()), finding.Paragraphs(append(paragraphs, more...)...)), nil
 }

@@ -23,6 +23,14 @@ const (
 	NoLock Lock = "none"
 )
 
+// withArticle returns the mode as it stands in a sentence: an ACCESS EXCLUSIVE, a SHARE ROW EXCLUSIVE.
+func (l Lock) withArticle() string {
+	if l == AccessExclusive || l == AccessShare {
+		return "an " + string(l)
+	}
+	return "a " + string(l)
+}
+
 // conflicts lists the modes, as pg_locks spells them, that a mode has to wait for (documentation, table 13.2).
 func (l Lock) conflicts() []string {
 	all := []string{
