@@ -200,18 +200,24 @@ func (s *Spec) mirrorBody(names map[string]string) string {
 	return b.String()
 }
 
-// note calls the ledger when this session has not noted this writer within the minute. The condition may narrow it.
+// note tells the ledger who writes one side only: once in a transaction it looks whether this session has told so within
+// the minute. The condition may narrow it.
 func (s *Spec) note(b *block, side, condition string) {
-	setting := literal("terraform_postgres.noted_" + side + s.hash())
+	looked, noted := literal("terraform_postgres.looked_"+side+s.hash()), literal("terraform_postgres.noted_"+side+s.hash())
 	const mark = "(date_part('epoch', now()) / 60)::bigint || '/' || current_setting('role') || '/' || current_setting('application_name')"
 	if condition != "" {
 		condition += " AND "
 	}
-	b.line("IF %scurrent_setting(%s, true)", condition, setting)
-	b.line("   IS DISTINCT FROM %s THEN", mark)
+	b.line("IF %scurrent_setting(%s, true) IS DISTINCT FROM 'on' THEN", condition, looked)
 	b.in(func() {
-		b.line("PERFORM %s(%s, '%s', %s,", pg.TableName{Schema: s.Schema, Name: "note_writer"}.SQL(), literal(s.ID), side, setting)
-		b.line("  %s);", mark)
+		b.line("PERFORM set_config(%s, 'on', true);", looked)
+		b.line("IF current_setting(%s, true)", noted)
+		b.line("   IS DISTINCT FROM %s THEN", mark)
+		b.in(func() {
+			b.line("PERFORM %s(%s, '%s', %s,", pg.TableName{Schema: s.Schema, Name: "note_writer"}.SQL(), literal(s.ID), side, noted)
+			b.line("  %s);", mark)
+		})
+		b.line("END IF;")
 	})
 	b.line("END IF;")
 }

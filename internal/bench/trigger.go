@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/dualwrite"
+)
+
+// The ways to keep two columns equal that are compared.
+const (
+	withNothing = "no trigger"
+	withSync    = "column_sync"
+	withPair    = "trigger pair"
+)
+
+// work is a statement over all rows.
+type work struct{ name, sql string }
+
+var works = []work{
+	{"INSERT of the old side", `INSERT INTO subject (id, name, email) SELECT n, 'First' || n || ' Last', 'user' || hashint8(n) FROM generate_series(1, $1::int) n`},
+	{"UPDATE of the old side", `UPDATE subject SET name = name || 'x' WHERE id <= $1`},
+	{"UPDATE of the new side", `UPDATE subject SET label = label || 'x' WHERE id <= $1`},
+	{"UPDATE of another column", `UPDATE subject SET visits = visits + 1 WHERE id <= $1`},
+}
+
+const subject = `
+CREATE TABLE subject (
+  id bigint PRIMARY KEY,
+  name text,
+  email text,
+  visits integer NOT NULL DEFAULT 0,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  label text
+);
+CREATE INDEX ON subject (email)`
+
+// pair is what tools make that have a trigger for each direction: each declares all columns as variables, and decides by
+// the schema on the session's search path whether it is its turn.
+const pair = `
+CREATE FUNCTION set_label() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  id subject.id%TYPE := NEW.id;
+  name subject.name%TYPE := NEW.name;
+  email subject.email%TYPE := NEW.email;
+  visits subject.visits%TYPE := NEW.visits;
+  created_at subject.created_at%TYPE := NEW.created_at;
+  label subject.label%TYPE := NEW.label;
+  path text;
+BEGIN
+  SELECT current_setting INTO path FROM current_setting('search_path');
+  IF path <> 'release_2' THEN
+    NEW.label := upper(name);
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE FUNCTION set_name() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  id subject.id%TYPE := NEW.id;
+  name subject.name%TYPE := NEW.name;
+  email subject.email%TYPE := NEW.email;
+  visits subject.visits%TYPE := NEW.visits;
+  created_at subject.created_at%TYPE := NEW.created_at;
+  label subject.label%TYPE := NEW.label;
+  path text;
+BEGIN
+  SELECT current_setting INTO path FROM current_setting('search_path');
+  IF path = 'release_2' THEN
+    NEW.name := lower(label);
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER set_label BEFORE INSERT OR UPDATE ON subject FOR EACH ROW EXECUTE FUNCTION set_label();
+CREATE TRIGGER set_name BEFORE INSERT OR UPDATE ON subject FOR EACH ROW EXECUTE FUNCTION set_name();`
+
+// figure is the cost of one row, in microseconds.
+type figure struct {
+	Work    string  `json:"work"`
+	Nothing float64 `json:"no_trigger_us"`
+	Sync    float64 `json:"column_sync_us"`
+	Pair    float64 `json:"trigger_pair_us"`
+}
+
+// ratio is what the sync adds to a row, divided by what the pair adds.
+func (f figure) ratio() float64 { return (f.Sync - f.Nothing) / (f.Pair - f.Nothing) }
+
+type triggerFigures []figure
+
+// measureTriggers takes turns, so that a busy moment of the machine does not hit one way only, and keeps the fastest.
+func measureTriggers(ctx context.Context, database *pgtest.Database, o options) (triggerFigures, error) {
+	best := make(map[string]map[string]time.Duration)
+	for _, way := range []string{withNothing, withSync, withPair} {
+		best[way] = make(map[string]time.Duration)
+	}
+	for range o.rounds {
+		for way, fastest := range best {
+			if err := prepareSubject(ctx, database, way); err != nil {
+				return nil, fmt.Errorf("%s: %w", way, err)
+			}
+			for _, w := range works {
+				took, err := measure(ctx, database, w.sql, o.rows)
+				if err != nil {
+					return nil, fmt.Errorf("%s with %s: %w", w.name, way, err)
+				}
+				if was, measured := fastest[w.name]; !measured || took < was {
+					fastest[w.name] = took
+				}
+			}
+		}
+	}
+	figures := make(triggerFigures, len(works))
+	for i, w := range works {
+		perRow := func(way string) float64 {
+			return float64(best[way][w.name].Microseconds()) / float64(o.rows)
+		}
+		figures[i] = figure{w.name, perRow(withNothing), perRow(withSync), perRow(withPair)}
+	}
+	return figures, nil
+}
+
+func prepareSubject(ctx context.Context, database *pgtest.Database, way string) error {
+	_, err := database.Owner.Exec(ctx, `DROP TABLE IF EXISTS subject; DROP SCHEMA IF EXISTS terraform_postgres CASCADE;
+		DROP FUNCTION IF EXISTS set_label, set_name;`+subject)
+	if err != nil {
+		return err
+	}
+	switch way {
+	case withSync:
+		return makeSync(ctx, database)
+	case withPair:
+		_, err = database.Owner.Exec(ctx, pair)
+	}
+	return err
+}
+
+// makeSync makes the sync just as an apply does.
+func makeSync(ctx context.Context, database *pgtest.Database) error {
+	db := pg.Open(pg.Settings{ConnectionString: database.ConnString(), MaxConnections: 2})
+	defer db.Close()
+	log := slog.New(slog.DiscardHandler)
+	env := &stage.Env{
+		DB: db, Ledger: ledger.Ledger{Schema: ledger.DefaultSchema}, Log: log, Planned: &stage.Planned{},
+		Runner: &ddl.Runner{DB: db, Log: log, LockTimeout: time.Second, RetryFor: time.Minute},
+	}
+	table := pg.TableName{Schema: "public", Name: "subject"}
+	spec := &dualwrite.Spec{
+		Table: table, Forward: map[string]string{"label": "upper(name)"}, Reverse: map[string]string{"name": "lower(label)"},
+		Conflict: dualwrite.KeepBoth, Schema: ledger.DefaultSchema,
+	}
+	spec.ID = dualwrite.ID(table, spec.Forward)
+	_, err := spec.Apply(ctx, env)
+	return err
+}
+
+// measure runs a statement in a session of its own, after a checkpoint, and returns how long it took.
+func measure(ctx context.Context, database *pgtest.Database, sql string, rows int) (took time.Duration, err error) {
+	for _, sql := range []string{"VACUUM subject", "CHECKPOINT"} {
+		if _, err := database.Super.Exec(ctx, sql); err != nil {
+			return 0, err
+		}
+	}
+	conn, err := pgx.Connect(ctx, database.ConnString())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	began := time.Now()
+	_, err = conn.Exec(ctx, sql, rows)
+	return time.Since(began), err
+}
+
+func (figures triggerFigures) print(to io.Writer) error {
+	fmt.Fprintln(to, "\nWhat keeping two columns equal costs, in microseconds for each row of one large statement:")
+	fmt.Fprintln(to)
+	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\t"+withNothing+"\t"+withSync+"\t"+withPair+"\tadded by the sync ÷ by the pair\t")
+	for _, f := range figures {
+		fmt.Fprintf(table, "%s\t%.1f\t%.1f\t%.1f\t%.2f\t\n", f.Work, f.Nothing, f.Sync, f.Pair, f.ratio())
+	}
+	return table.Flush()
+}
