@@ -17,102 +17,102 @@ func (s *Spec) createFunction(body string) string {
 		s.function().SQL(), expression.SafeSearchPath, dollarQuote(body))
 }
 
-// body renders what happens to one row. A side is missing when all its columns are NULL, and changed when one of them has
-// other bytes than before: the operator *<> looks at the stored image, so that it works for every type and sees what
-// equality overlooks, such as numeric 1.0 and 1.00.
+// body renders what happens to one row: first which sides the writer gave, then what follows from it. An INSERT gives a side
+// of which a column is not NULL, an UPDATE one of which a column has other bytes than before. A row whose new columns
+// are all NULL is filled on any occasion, because no backfill has reached it.
 func (s *Spec) body() string {
 	b := &block{}
 	b.line("#variable_conflict use_column")
+	b.line("DECLARE")
+	b.line("  gave_old boolean;")
+	b.line("  gave_new boolean;")
 	b.line("BEGIN")
 	b.in(func() {
 		b.line("IF TG_OP = 'INSERT' THEN")
-		b.in(func() { s.onInsert(b) })
+		b.in(func() {
+			b.line("gave_new := %s;", given(s.New()))
+			if len(s.Reverse) > 0 {
+				b.line("gave_old := %s;", given(s.Old()))
+			} else {
+				b.line("gave_old := NOT gave_new;")
+			}
+		})
 		b.line("ELSE")
-		b.in(func() { s.onUpdate(b) })
+		b.in(func() {
+			b.line("gave_new := %s;", changed(s.New()))
+			b.line("gave_old := %s;", s.oldChanged())
+		})
 		b.line("END IF;")
+		b.line("IF gave_new THEN")
+		b.in(func() { s.onNew(b) })
+		b.line("ELSIF gave_old OR NOT %s THEN", given(s.New()))
+		b.in(func() { s.assign(b, s.Forward) })
+		b.line("END IF;")
+		s.note(b)
 		b.line("RETURN NEW;")
 	})
 	b.line("END")
 	return b.String()
 }
 
-func (s *Spec) onInsert(b *block) {
-	b.line("IF %s THEN", s.newMissing())
-	b.in(func() {
-		if len(s.Reverse) == 0 {
-			s.forward(b)
-			s.note(b, "old", "NOT ("+s.newMissing()+")")
-			return
-		}
-		b.line("IF NOT (%s) THEN", missing(s.Old()))
-		b.in(func() {
-			s.forward(b)
-			s.note(b, "old", "")
-		})
+func (s *Spec) onNew(b *block) {
+	switch {
+	case len(s.Reverse) == 0:
+		b.line("IF gave_old THEN")
+		b.in(func() { s.onBoth(b) })
 		b.line("END IF;")
-	})
-	if len(s.Reverse) > 0 {
-		b.line("ELSIF %s THEN", missing(s.Old()))
-		b.in(func() {
-			s.reverse(b)
-			s.note(b, "new", "")
-		})
-	}
-	b.line("END IF;")
-}
-
-func (s *Spec) onUpdate(b *block) {
-	newChanged := changed(s.New())
-	b.line("IF %s THEN", s.oldChanged())
-	b.in(func() {
-		b.line("IF %s THEN", newChanged)
-		b.in(func() { s.onConflict(b) })
-		b.line("ELSE")
-		b.in(func() {
-			s.forward(b)
-			s.note(b, "old", "")
-		})
+	case s.Conflict == KeepBoth:
+		b.line("IF NOT gave_old THEN")
+		b.in(func() { s.assign(b, s.Reverse) })
 		b.line("END IF;")
-	})
-	b.line("ELSIF %s THEN", newChanged)
-	b.in(func() {
-		s.reverse(b)
-		s.note(b, "new", "")
-	})
-	b.line("ELSIF %s THEN", s.newMissing())
-	b.in(func() { s.forward(b) })
-	b.line("END IF;")
-}
-
-func (s *Spec) onConflict(b *block) {
-	switch s.Conflict {
-	case OldWins:
-		s.forward(b)
-	case NewWins:
-		s.reverse(b)
-	case Reject:
-		s.reject(b)
 	default:
+		b.line("IF NOT gave_old THEN")
+		b.in(func() { s.assign(b, s.Reverse) })
+		b.line("ELSIF TG_OP = 'UPDATE' THEN")
+		b.in(func() { s.onBoth(b) })
+		b.line("END IF;")
+	}
+}
+
+// oldChanged is the test whether an update changes the old side. Without reverse nobody has said which columns that is: what
+// counts then is whether the expressions have another outcome.
+func (s *Spec) oldChanged() string {
+	if len(s.Reverse) > 0 {
+		return changed(s.Old())
+	}
+	return fmt.Sprintf("%s\n        OPERATOR(pg_catalog.*<>) %s", s.outcome("NEW"), s.outcome("OLD"))
+}
+
+// onBoth renders what happens to a row of which an update has changed both sides.
+func (s *Spec) onBoth(b *block) {
+	switch s.Conflict {
+	case KeepBoth:
 		b.line("NULL; -- The writer knows both sides.")
+	case OldWins:
+		s.assign(b, s.Forward)
+	case NewWins:
+		s.assign(b, s.Reverse)
+	default:
+		s.reject(b)
 	}
 }
 
 // reject fails unless one side is what the expressions make of the other one.
 func (s *Spec) reject(b *block) {
 	b.line("DECLARE")
-	b.line("  given record := NEW;")
+	b.line("  written record := NEW;")
 	b.line("BEGIN")
 	b.in(func() {
-		s.forward(b)
-		disagree := differ("NEW", "given", s.New())
+		s.assign(b, s.Forward)
+		disagree := differ("NEW", "written", s.New())
 		if len(s.Reverse) > 0 {
 			b.line("IF %s THEN", disagree)
 			b.in(func() {
-				b.line("NEW := given;")
-				s.reverse(b)
+				b.line("NEW := written;")
+				s.assign(b, s.Reverse)
 			})
 			b.line("END IF;")
-			disagree = differ("NEW", "given", append(s.New(), s.Old()...))
+			disagree = differ("NEW", "written", append(s.New(), s.Old()...))
 		}
 		b.line("IF %s THEN", disagree)
 		b.in(func() {
@@ -125,25 +125,41 @@ func (s *Spec) reject(b *block) {
 	b.line("END;")
 }
 
-// oldChanged is the test whether an update changes the old side. Without reverse nobody has said which columns that is: what
-// counts then is whether the expressions have another outcome.
-func (s *Spec) oldChanged() string {
-	if len(s.Reverse) > 0 {
-		return changed(s.Old())
-	}
-	return fmt.Sprintf("%s\n     OPERATOR(pg_catalog.*<>) %s", s.row(s.Forward, "NEW"), s.row(s.Forward, "OLD"))
+// note tells the ledger who writes one side only, the first time in a transaction.
+func (s *Spec) note(b *block) {
+	setting := literal("terraform_postgres.noted" + s.hash())
+	b.line("IF gave_old <> gave_new AND current_setting(%s, true) IS DISTINCT FROM gave_old::text THEN", setting)
+	b.in(func() {
+		b.line("PERFORM %s(%s, gave_old, %s);", pg.TableName{Schema: s.Schema, Name: "note_writer"}.SQL(), literal(s.ID), setting)
+	})
+	b.line("END IF;")
 }
 
-func (s *Spec) newMissing() string { return missing(s.New()) }
-
-func (s *Spec) forward(b *block) { s.assign(b, s.Forward) }
-
-func (s *Spec) reverse(b *block) {
-	if len(s.Reverse) == 0 {
-		b.line("NULL; -- Nothing says how the old side follows from the new one.")
-		return
+// mirrorBody renders the function that stays while the old columns are in quarantine, under the names given: nobody else
+// writes them there, and it keeps them as the old services would want to find them.
+func (s *Spec) mirrorBody(names map[string]string) string {
+	targets := make([]string, len(s.Reverse))
+	for i, column := range s.Old() {
+		targets[i] = names[column]
 	}
-	s.assign(b, s.Reverse)
+	mirror := func(b *block) { s.selectInto(b, s.Reverse, targets) }
+	b := &block{}
+	b.line("#variable_conflict use_column")
+	b.line("BEGIN")
+	b.in(func() {
+		b.line("IF TG_OP = 'INSERT' THEN")
+		b.in(func() {
+			b.line("IF %s THEN", given(s.New()))
+			b.in(func() { mirror(b) })
+			b.line("END IF;")
+		})
+		b.line("ELSIF %s THEN", changed(s.New()))
+		b.in(func() { mirror(b) })
+		b.line("END IF;")
+		b.line("RETURN NEW;")
+	})
+	b.line("END")
+	return b.String()
 }
 
 // assign sets columns to expressions.
@@ -159,9 +175,9 @@ func (s *Spec) selectInto(b *block, expressions map[string]string, targets []str
 	b.line("  FROM (SELECT NEW.*) AS %s;", pg.Quote(s.Table.Name))
 }
 
-// row renders the outcome of the expressions for a record as one value.
-func (s *Spec) row(expressions map[string]string, record string) string {
-	return fmt.Sprintf("(SELECT ROW(%s)::record FROM (SELECT %s.*) AS %s)", values(expressions), record, pg.Quote(s.Table.Name))
+// outcome renders what forward gives for a record, as one value.
+func (s *Spec) outcome(record string) string {
+	return fmt.Sprintf("(SELECT ROW(%s)::record FROM (SELECT %s.*) AS %s)", values(s.Forward), record, pg.Quote(s.Table.Name))
 }
 
 func values(expressions map[string]string) string {
@@ -172,67 +188,15 @@ func values(expressions map[string]string) string {
 	return strings.Join(list, ", ")
 }
 
-// mirrorBody renders the function that stays while the old columns are in quarantine, under the names given: nobody else
-// writes them there, and it keeps them as the old services would want to find them.
-func (s *Spec) mirrorBody(names map[string]string) string {
-	columns := s.Old()
-	targets := make([]string, len(columns))
-	for i, column := range columns {
-		targets[i] = names[column]
-	}
-	b := &block{}
-	mirror := func() { s.selectInto(b, s.Reverse, targets) }
-	b.line("#variable_conflict use_column")
-	b.line("BEGIN")
-	b.in(func() {
-		b.line("IF TG_OP = 'INSERT' THEN")
-		b.in(func() {
-			b.line("IF NOT (%s) THEN", s.newMissing())
-			b.in(mirror)
-			b.line("END IF;")
-		})
-		b.line("ELSIF %s THEN", changed(s.New()))
-		b.in(mirror)
-		b.line("END IF;")
-		b.line("RETURN NEW;")
-	})
-	b.line("END")
-	return b.String()
-}
-
-// note tells the ledger who writes one side only: once in a transaction it looks whether this session has told so within
-// the minute. The condition may narrow it.
-func (s *Spec) note(b *block, side, condition string) {
-	looked, noted := literal("terraform_postgres.looked_"+side+s.hash()), literal("terraform_postgres.noted_"+side+s.hash())
-	const mark = "(date_part('epoch', now()) / 60)::bigint || '/' || current_setting('role') || '/' || current_setting('application_name')"
-	if condition != "" {
-		condition += " AND "
-	}
-	b.line("IF %scurrent_setting(%s, true) IS DISTINCT FROM 'on' THEN", condition, looked)
-	b.in(func() {
-		b.line("PERFORM set_config(%s, 'on', true);", looked)
-		b.line("IF current_setting(%s, true)", noted)
-		b.line("   IS DISTINCT FROM %s THEN", mark)
-		b.in(func() {
-			b.line("PERFORM %s(%s, '%s', %s,", pg.TableName{Schema: s.Schema, Name: "note_writer"}.SQL(), literal(s.ID), side, noted)
-			b.line("  %s);", mark)
-		})
-		b.line("END IF;")
-	})
-	b.line("END IF;")
-}
-
-func missing(columns []string) string {
-	conditions := make([]string, len(columns))
-	for i, column := range columns {
-		// IS NOT DISTINCT FROM NULL also takes a composite value of nothing but NULLs for a value.
-		conditions[i] = "NEW." + pg.Quote(column) + " IS NOT DISTINCT FROM NULL"
-	}
-	return strings.Join(conditions, " AND ")
+// given is true when a column of a new row is not NULL. A composite value of NULLs is a value.
+func given(columns []string) string {
+	return fmt.Sprintf("num_nonnulls(%s) > 0", fields("NEW", columns))
 }
 
 func changed(columns []string) string { return differ("NEW", "OLD", columns) }
 
+// differ compares stored images: the operator *<> works for every type, and sees what equality overlooks, such as numeric 1.0
+// and 1.00.
 func differ(one, other string, columns []string) string {
 	return fmt.Sprintf("ROW(%s)::record OPERATOR(pg_catalog.*<>) ROW(%s)::record", fields(one, columns), fields(other, columns))
 }
