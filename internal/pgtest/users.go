@@ -225,11 +225,13 @@ WHERE id = $1`, id, name.full, name.first, name.last)
 	return err
 }
 
-// both changes one row of each table, in the order in which every transaction locks them.
+// both changes one row of each table, in the order in which every transaction locks them. A row that is not there yet for
+// the first statement may be for the second one.
 func both(ctx context.Context, tx pgx.Tx, users, oracle string, id int64) error {
-	if _, err := tx.Exec(ctx, users, id); err != nil {
+	tag, err := tx.Exec(ctx, users, id)
+	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
-	_, err := tx.Exec(ctx, oracle, id)
+	_, err = tx.Exec(ctx, oracle, id)
 	return err
 }

@@ -27,6 +27,7 @@ type WriterOptions struct {
 	Transaction Transaction
 	Writers     int           // 0 is 8
 	Name        string        // application_name without the number; "" is "service", which gives service-1, service-2, …
+	Names       []string      // application_name of each writer, in place of Writers and Name
 	Pause       time.Duration // of each writer after each transaction
 	Seed        uint64        // the random numbers of writer n are those of PCG(Seed, n)
 }
@@ -65,19 +66,12 @@ type Stats struct {
 // StartWriters connects the writers and sets them to work. When ctx ends, transactions are cancelled and the writers
 // end, without counting that as errors.
 func StartWriters(ctx context.Context, connString string, options WriterOptions) (*Writers, error) {
-	if options.Writers == 0 {
-		options.Writers = defaultWriters
-	}
-	if options.Name == "" {
-		options.Name = "service"
-	}
 	writers := &Writers{stop: make(chan struct{})}
-	for number := range options.Writers {
+	for number, name := range options.names() {
 		config, err := pgx.ParseConfig(connString)
 		if err != nil {
 			return nil, err
 		}
-		name := fmt.Sprintf("%s-%d", options.Name, number+1)
 		config.RuntimeParams["application_name"] = name
 		writers.writers = append(writers.writers, &writer{
 			name:      name,
@@ -101,6 +95,23 @@ func StartWriters(ctx context.Context, connString string, options WriterOptions)
 		writers.running.Go(func() { writer.run(ctx, writers.stop) })
 	}
 	return writers, nil
+}
+
+func (o WriterOptions) names() []string {
+	if len(o.Names) > 0 {
+		return o.Names
+	}
+	if o.Writers == 0 {
+		o.Writers = defaultWriters
+	}
+	if o.Name == "" {
+		o.Name = "service"
+	}
+	names := make([]string, o.Writers)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", o.Name, i+1)
+	}
+	return names
 }
 
 // Stop lets every transaction in flight end, closes the connections, and returns the final statistics.
