@@ -149,7 +149,8 @@ func (s *Spec) mirrorBody(names map[string]string) string {
 	b.in(func() {
 		b.line("IF TG_OP = 'INSERT' THEN")
 		b.in(func() {
-			b.line("IF %s THEN", given(s.New()))
+			// A row that an update moves to another partition is inserted there, with its old columns: they stay as they are.
+			b.line("IF %s AND NOT %s THEN", given(s.New()), given(targets))
 			b.in(func() { mirror(b) })
 			b.line("END IF;")
 		})
@@ -164,6 +165,10 @@ func (s *Spec) mirrorBody(names map[string]string) string {
 
 // assign sets columns to expressions.
 func (s *Spec) assign(b *block, expressions map[string]string) {
+	if len(expressions) == 0 {
+		b.line("NULL; -- Nothing says how the old side follows from the new one.")
+		return
+	}
 	s.selectInto(b, expressions, stage.SortedKeys(expressions))
 }
 
