@@ -131,6 +131,9 @@ func (a *attempts) attempt(ctx context.Context, wait time.Duration) error {
 			limit.Value = "0"
 		}
 		if _, err := tx.Exec(ctx, `SELECT set_config($1, $2, true)`, limit.Name, limit.Value); err != nil {
+			if pg.IsStatementTimeout(ctx, err) { // It still runs under the first one.
+				return &contentionError{cause: err}
+			}
 			return fmt.Errorf("bound the work under the lock: %w", err)
 		}
 		return a.change.Work(ctx, tx)

@@ -82,7 +82,7 @@ func Assign(ctx context.Context, tx pgx.Tx, scope Scope, a Assignment) (*Value, 
 	if target.composite && !a.Compares {
 		return nil, finding.New(fmt.Sprintf("Column %s is of the composite type %s", name, target.SQL),
 			"IS NULL looks into composite values, so that \"not filled yet\" cannot be told from \"filled with NULLs\". "+
-				"Set overwrite = true, which compares whole values, and narrow it with where if needed.")
+				"Fill it with a backfill that has overwrite = true, which compares whole values, and narrow it with where if needed.")
 	}
 	return value, nil
 }

@@ -26,6 +26,24 @@ type job struct {
 	set side
 	// odd narrows it to the rows of odd ids.
 	odd, overwrite bool
+	// knew are the rules of the sync that there was when it ran.
+	knew *rules
+}
+
+// explained reports whether the new side says all that the old side does, so that a NULL in it was meant.
+func (j *job) explained(r row) bool {
+	if j.overwrite || j.knew == nil || len(j.knew.reverse) == 0 {
+		return false
+	}
+	given := false
+	for _, c := range j.set.columns() {
+		if !slices.Contains(j.knew.forward.columns(), c) {
+			return false
+		}
+		given = given || r[c] != nil
+	}
+	computed := j.knew.reverse.of(r)
+	return given && !slices.ContainsFunc(j.knew.reverse.columns(), func(c string) bool { return !same(r[c], computed[c]) })
 }
 
 // where returns the condition in SQL.
@@ -195,6 +213,9 @@ func (p *progress) mirrored(was, now row) row {
 // needs reports whether a row needs work by a backfill.
 func (j *job) needs(id int64, r row) bool {
 	if j.odd && id%2 == 0 {
+		return false
+	}
+	if j.explained(r) {
 		return false
 	}
 	computed := j.set.of(r)

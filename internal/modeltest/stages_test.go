@@ -38,13 +38,9 @@ var transitions = []transition{
 	{"undo of drop", 20, func(w *table, p *progress) bool { return p.archive != nil }, (*table).undoDrop},
 }
 
-// refillsWithoutReverse is for the day when a sync without reverse takes no notice of a backfill that fills the old side from the
-// new one. Today it counts as a writer, so that what new services wrote is computed anew.
-const refillsWithoutReverse = false
-
 // refills reports whether a backfill of the old side may run.
 func (w *table) refills(p *progress) bool {
-	return len(p.reverses) > 0 && (refillsWithoutReverse || p.sync == nil || len(p.sync.reverse) > 0)
+	return len(p.reverses) > 0
 }
 
 // dropsComeBack switches drops and their undo on.
@@ -170,6 +166,10 @@ func (w *table) applyRefill(p *progress) {
 func (w *table) runBackfill(p *progress, j *job) {
 	spec := w.backfillSpec(j)
 	w.note("  set %v, where %q, overwrite %t", spec.Set, spec.Where, spec.Overwrite)
+	if p.sync != nil {
+		knew := *p.sync
+		j.knew = &knew
+	}
 	ids, err := w.model.backfill(p, j)
 	if err != nil {
 		w.fail("the model cannot be backfilled: %v", err)

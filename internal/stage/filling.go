@@ -17,9 +17,15 @@ func Fills(column string) string { return " >" + pg.Quote(column) }
 // FillsFrom is the key of a backfill that fills the column from another one.
 func FillsFrom(column, read string) string { return " " + pg.Quote(read) + ">" + pg.Quote(column) }
 
+// FillsReading is the key of a backfill that fills some column and reads this one.
+func FillsReading(read string) string { return " " + pg.Quote(read) + ">" }
+
 // Filling returns the setting of a backfill that fills the columns from those that it reads.
 func Filling(table *pg.Table, fills, reads []string) pg.Setting {
 	var keys []string
+	for _, read := range reads {
+		keys = append(keys, FillsReading(read))
+	}
 	for _, column := range fills {
 		keys = append(keys, Fills(column))
 		for _, read := range reads {

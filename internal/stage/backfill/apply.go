@@ -128,6 +128,9 @@ func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
 		if err != nil {
 			return err
 		}
+		if err := s.explain(ctx, tx, env, table); err != nil {
+			return err
+		}
 		reads, err := s.compile(ctx, tx, expression.Scope{Table: table})
 		if err != nil {
 			return err

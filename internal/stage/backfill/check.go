@@ -15,6 +15,7 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/dualwrite"
 )
 
 // Check compiles the expressions against the live table and says what the backfill will do to it.
@@ -31,6 +32,9 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		if err != nil {
 			return err
 		}
+		if err := s.explain(ctx, tx, env, table); err != nil {
+			return err
+		}
 		scope := expression.Scope{Table: table, Planned: env.Planned.Columns(s.Table)}
 		if _, err := s.compile(ctx, tx, scope); err != nil {
 			return err
@@ -45,6 +49,14 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		return err
 	})
 	return warnings, err
+}
+
+// explain finds out which rows a sync has filled already, NULLs included.
+func (s *Spec) explain(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.Table) (err error) {
+	if !s.Overwrite {
+		s.Explained, err = dualwrite.Explained(ctx, tx, env, table, s.Targets())
+	}
+	return err
 }
 
 // compile checks everything that the server can say about the backfill without running it, and returns the columns it

@@ -23,6 +23,9 @@ type Spec struct {
 	Overwrite bool
 	// Where narrows the rows; "" means all.
 	Where string
+	// Explained is a condition under which a row needs no work although a target is NULL, or "". The stage finds it out by
+	// itself (dualwrite.Explained).
+	Explained string `json:",omitempty"`
 	// Workers is how many batches run at the same time.
 	Workers int
 }
@@ -39,7 +42,7 @@ func ID(table pg.TableName, set map[string]string) string {
 func (s *Spec) Targets() []string { return stage.SortedKeys(s.Set) }
 
 // needsWork is the condition under which a row is not done. A target that is NULL because its expression is NULL is
-// done: there is nothing to write.
+// done: there is nothing to write. So is a row that a service has written new style with a NULL in it.
 func (s *Spec) needsWork() string {
 	var conditions []string
 	for _, target := range s.Targets() {
@@ -51,6 +54,9 @@ func (s *Spec) needsWork() string {
 		}
 	}
 	condition := "(" + strings.Join(conditions, "\n        OR ") + ")"
+	if s.Explained != "" {
+		condition += "\n   AND NOT (" + s.Explained + ")"
+	}
 	if s.Where != "" {
 		condition = expression.Parenthesize(s.Where) + "\n   AND " + condition
 	}

@@ -38,7 +38,7 @@ func Explained(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.Table, 
 	return "", nil
 }
 
-// explained compares as text, which all types have.
+// explained compares bytes of text, which all types have.
 func (s *Spec) explained(table *pg.Table, targets []string) string {
 	conditions := []string{fmt.Sprintf("num_nonnulls(%s) > 0", pg.QuoteAll(targets))}
 	for _, column := range s.Old() {
@@ -46,7 +46,7 @@ func (s *Spec) explained(table *pg.Table, targets []string) string {
 		if !exists {
 			return ""
 		}
-		conditions = append(conditions, fmt.Sprintf("%s::text IS NOT DISTINCT FROM (%s::%s)::text", pg.Quote(column),
+		conditions = append(conditions, fmt.Sprintf(`%s::text COLLATE "C" IS NOT DISTINCT FROM (%s::%s)::text COLLATE "C"`, pg.Quote(column),
 			expression.Parenthesize(s.Reverse[column]), c.Type.SQL))
 	}
 	return strings.Join(conditions, " AND ")

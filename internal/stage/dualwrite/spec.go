@@ -126,6 +126,9 @@ func (s *Spec) notFilling() string {
 		for _, old := range s.Old() {
 			keys = append(keys, literal(stage.FillsFrom(old, column)))
 		}
+		if len(s.Reverse) == 0 { // Nobody has said which columns are the old side.
+			keys = append(keys, literal(stage.FillsReading(column)))
+		}
 	}
 	slices.Sort(keys)
 	for i := range keys {
