@@ -1,9 +1,9 @@
-// Package demo holds the configuration of the demo, one file for each stage of the change.
+// Package demo holds the configuration of the demo, one file for each step of the change.
 package demo
 
 import "embed"
 
-// Files are the configuration files. Their names are in the order in which the stages are applied.
+// Files are the configuration files. Their names are in the order in which the steps are applied.
 //
-//go:embed *.tf
+//go:embed *.tf *.tfvars
 var Files embed.FS

@@ -61,4 +61,5 @@ type Effect string
 const (
 	MetadataOnly  Effect = "metadata only"
 	BatchedUpdate Effect = "batched update"
+	BatchedCopy   Effect = "batched copy"
 )

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5"
@@ -36,7 +35,7 @@ func (d *demo) check(ctx context.Context) error {
 	return nil
 }
 
-// judge says how the whole change went, and what its undo would be.
+// judge says how the whole change went.
 func (d *demo) judge(ctx context.Context) error {
 	d.out.Heading("The result")
 	if err := d.check(ctx); err != nil {
@@ -51,9 +50,6 @@ func (d *demo) judge(ctx context.Context) error {
 		humanize.Comma(d.services.transactions), plural(failed, "error"), brief(d.services.longest))
 	if failed > 0 {
 		d.wrong = append(d.wrong, "services had "+plural(failed, "error"))
-	}
-	if err := d.showUndo(ctx); err != nil {
-		return err
 	}
 	if len(d.wrong) > 0 {
 		return d.wrong
@@ -78,18 +74,4 @@ func (d *demo) expectNoChanges(ctx context.Context) error {
 	}
 	d.wrong = append(d.wrong, "the plan after the last stage is not empty")
 	return nil
-}
-
-// showUndo plans to take the last stage back, and leaves it at the plan.
-func (d *demo) showUndo(ctx context.Context) error {
-	last := stages[len(stages)-1].file
-	d.out.Heading("The undo, which is only planned here")
-	d.out.Text(fmt.Sprintf("Without %s, the next apply takes the last stage back.\n", last))
-	if err := d.workspace.Remove(last); err != nil {
-		return err
-	}
-	if _, err := d.plan(ctx); err != nil {
-		return err
-	}
-	return d.addFile(last)
 }

@@ -35,7 +35,9 @@ func readProgress(ctx context.Context, conn pgtest.Querier) (progress, error) {
 	rows, err := conn.Query(ctx, `
 SELECT status, percent::float8, rows_updated, rows_estimated, extract(epoch FROM elapsed)::float8 AS elapsed
 FROM `+pgx.Identifier{ledger.DefaultSchema}.Sanitize()+`.progress
-WHERE table_name = 'public.users'`)
+WHERE table_name = 'public.users'
+ORDER BY status = 'complete'
+LIMIT 1`)
 	if err != nil {
 		return progress{}, err
 	}

@@ -13,16 +13,16 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
 )
 
-const (
-	serviceCount = 8
-	// servicePause keeps the load at about a thousand transactions a second, so that two cores have room for the rest.
-	servicePause = 6 * time.Millisecond
-)
+// servicePause keeps the load at about a thousand transactions a second, so that two cores have room for the rest.
+const servicePause = 6 * time.Millisecond
 
-// services write to the table all the time. They are replaced by their next release without a stop.
+// serviceNames are the services, by their application_name.
+var serviceNames = []string{"accounts", "billing", "crm", "mailing", "orders", "reports", "search", "support"}
+
+// services write to the table all the time. Each of them is replaced by its next release without a stop.
 type services struct {
-	workload *pgtest.Users
-	writers  *pgtest.Writers
+	workloads map[string]*pgtest.Users // by service
+	writers   *pgtest.Writers
 
 	// failed counts beside the writers' own statistics, which would lose an error between being read and being reset.
 	failed       atomic.Int64
@@ -32,15 +32,19 @@ type services struct {
 
 // startServices does not end them with ctx: they go on until Terraform has ended.
 func startServices(ctx context.Context, database *pgtest.Database) (*services, error) {
-	workload, err := pgtest.NewUsers(ctx, database.Owner, pgtest.OldStyle)
-	if err != nil {
-		return nil, err
+	s := &services{workloads: make(map[string]*pgtest.Users)}
+	for _, name := range serviceNames {
+		workload, err := pgtest.NewUsers(ctx, database.Owner, pgtest.OldStyle)
+		if err != nil {
+			return nil, err
+		}
+		workload.Differs = true // so that whoever overwrites what a service wrote is found out
+		s.workloads[name] = workload
 	}
-	workload.Differs = true // so that a backfill that overwrites what a service wrote is found out
-	s := &services{workload: workload}
+	var err error
 	s.writers, err = pgtest.StartWriters(context.WithoutCancel(ctx), database.ConnString(), pgtest.WriterOptions{
 		Transaction: s.transaction,
-		Writers:     serviceCount,
+		Names:       serviceNames,
 		Pause:       servicePause,
 	})
 	if err != nil {
@@ -49,8 +53,18 @@ func startServices(ctx context.Context, database *pgtest.Database) (*services, e
 	return s, nil
 }
 
+// release deploys another release of some services.
+func (s *services) release(ctx context.Context, generation pgtest.Generation, names ...string) error {
+	for _, name := range names {
+		if err := s.workloads[name].SetGeneration(ctx, generation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *services) transaction(ctx context.Context, conn *pgx.Conn, random *rand.Rand) error {
-	err := s.workload.Transaction(ctx, conn, random)
+	err := s.workloads[conn.Config().RuntimeParams["application_name"]].Transaction(ctx, conn, random)
 	if err != nil {
 		s.failed.Add(1)
 	}

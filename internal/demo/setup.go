@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path"
 	"strconv"
@@ -31,7 +32,7 @@ func (d *demo) setUp(ctx context.Context) (err error) {
 	if d.services, err = startServices(ctx, d.database); err != nil {
 		return err
 	}
-	d.out.Fact("services", "%d, which never stop: inserts, changes of names, other updates and deletes of random rows", serviceCount)
+	d.out.Fact("services", "%d, which never stop: inserts, changes of names, other updates and deletes of random rows", len(serviceNames))
 	return d.showTable(ctx, "users at the start")
 }
 
@@ -39,11 +40,16 @@ func (d *demo) startServer(ctx context.Context) (err error) {
 	d.out.Status(indent + "starting PostgreSQL …")
 	defer d.out.Status("")
 	// Figures of a server that does not wait for its disk would be too good to be true.
-	if d.server, err = pgtest.Start(ctx, pgtest.Options{Major: d.major, Settings: map[string]string{"fsync": "on"}}); err != nil {
+	settings := map[string]string{"fsync": "on", "shared_preload_libraries": "pg_stat_statements"}
+	if d.server, err = pgtest.Start(ctx, pgtest.Options{Major: d.major, Settings: settings}); err != nil {
 		return err
 	}
 	d.out.Fact("server", "PostgreSQL %s on port %d, of its own and for this run only", d.server.Version, d.server.Port)
-	d.database, err = d.server.CreateDatabase(ctx)
+	if d.database, err = d.server.CreateDatabase(ctx); err != nil {
+		return err
+	}
+	// What most managed services have from the start.
+	_, err = d.database.Super.Exec(ctx, fmt.Sprintf("CREATE EXTENSION pg_stat_statements; GRANT pg_read_all_stats TO %s", d.database.OwnerRole))
 	return err
 }
 

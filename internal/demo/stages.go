@@ -2,48 +2,76 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
 )
 
-// stage is one reviewed step: a release of the services, and then a pull request that adds one file.
+// stage is one reviewed step: perhaps some services that are released anew, and then a pull request.
 type stage struct {
-	name       string
-	file       string
-	generation pgtest.Generation
-	services   string // what that release does
-	backfills  bool
+	name string
+	// file is added by the pull request. undoes names files that it takes out again.
+	file      string
+	undoes    []string
+	releases  []release
+	backfills bool
+	// refused means that the plan must fail, because of what is shown.
+	refused string
 }
 
+// release is what services are replaced by.
+type release struct {
+	generation pgtest.Generation
+	services   []string
+	does       string
+}
+
+const (
+	writesBoth = "write full_name, first_name and last_name"
+	writesNew  = "write first_name and last_name, and know of no full_name"
+)
+
 var stages = []stage{
+	{name: "Expand", file: "1-expand.tf"},
+	{name: "Sync", file: "2-sync.tf"},
 	{
-		name: "Expand", file: "1-expand.tf", generation: pgtest.OldStyle,
-		services: "write full_name, and know of no other column",
+		name: "Backfill", file: "3-backfill.tf", backfills: true,
+		releases: []release{
+			{pgtest.DualWrite, []string{"crm", "mailing"}, writesBoth},
+			{pgtest.NewStyle, []string{"orders", "search", "support"}, writesNew},
+		},
 	},
 	{
-		name: "Backfill", file: "2-backfill.tf", generation: pgtest.DualWrite, backfills: true,
-		services: "new release deployed, which writes full_name, first_name and last_name",
+		name: "Contract, too early", file: "4-contract.tf", refused: "billing",
+		releases: []release{{pgtest.NewStyle, []string{"accounts", "crm", "mailing", "reports"}, writesNew + "; billing is late"}},
 	},
 	{
-		name: "Contract", file: "3-contract.tf", generation: pgtest.NewStyle,
-		services: "new release deployed, which knows first_name and last_name alone",
+		name: "Contract", file: "5-billing-has-moved.auto.tfvars",
+		releases: []release{{pgtest.NewStyle, []string{"billing"}, "writes first_name and last_name, as all do now"}},
 	},
+	{name: "Undo", undoes: []string{"4-contract.tf", "5-billing-has-moved.auto.tfvars"}, backfills: true},
 }
 
 func (d *demo) stage(ctx context.Context, number int, s stage) error {
-	d.out.Heading(fmt.Sprintf("Stage %d of %d: %s", number+1, len(stages), s.name))
-	if err := d.services.workload.SetGeneration(ctx, s.generation); err != nil {
+	d.out.Heading(fmt.Sprintf("Step %d of %d: %s", number+1, len(stages), s.name))
+	for _, r := range s.releases {
+		if err := d.services.release(ctx, r.generation, r.services...); err != nil {
+			return err
+		}
+		d.out.Fact("released", "%s: %s", strings.Join(r.services, ", "), r.does)
+	}
+	if err := d.change(s); err != nil {
 		return err
 	}
-	d.out.Fact("services", "%s", s.services)
-	d.out.Fact("change", "adds examples/demo/%s", s.file)
-	if err := d.addFile(s.file); err != nil {
-		return err
-	}
-	d.services.lap() // the statistics are those of the stage
+	d.services.lap() // the statistics are those of the step
 
 	plan, err := d.plan(ctx)
+	if s.refused != "" {
+		return d.expectRefusal(err, s.refused)
+	}
 	if err != nil {
 		return err
 	}
@@ -56,14 +84,55 @@ func (d *demo) stage(ctx context.Context, number int, s stage) error {
 		d.out.Fact("", "%v", err)
 	}
 	if s.backfills {
-		done, err := readProgress(ctx, d.database.Owner)
-		if err != nil {
+		if done, err := readProgress(ctx, d.database.Owner); err != nil {
 			return err
+		} else if done.Status != "" && len(s.undoes) == 0 {
+			d.out.Fact("backfill", "%s", done.result())
 		}
-		d.out.Fact("backfill", "%s", done.result())
 		if err := d.check(ctx); err != nil {
 			return err
 		}
 	}
 	return d.showTable(ctx, "users now")
+}
+
+// change makes the pull request's change to the configuration.
+func (d *demo) change(s stage) error {
+	if s.file != "" {
+		d.out.Fact("change", "adds examples/demo/%s", s.file)
+		return d.addFile(s.file)
+	}
+	d.out.Fact("change", "removes %s", strings.Join(s.undoes, " and "))
+	for _, file := range s.undoes {
+		if err := d.workspace.Remove(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusedError is a plan that Terraform ended with an error.
+type refusedError struct {
+	command string
+	status  int
+	text    string
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("%s exited with status %d", e.command, e.status)
+}
+
+// expectRefusal wants the plan to have failed, and to have named the one service that is in the way.
+func (d *demo) expectRefusal(err error, culprit string) error {
+	var refused *refusedError
+	if !errors.As(err, &refused) {
+		return errors.Join(errors.New("the plan should have been refused"), err)
+	}
+	for _, name := range serviceNames {
+		if strings.Contains(refused.text, strconv.Quote(name)) != (name == culprit) {
+			d.wrong = append(d.wrong, "the refusal is wrong about "+name)
+		}
+	}
+	d.out.Fact("refused", "%s still writes full_name, so that nothing was planned", culprit)
+	return nil
 }

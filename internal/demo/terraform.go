@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -75,8 +74,9 @@ func (d *demo) expectSuccess(result tfcli.Result) error {
 	if result.ExitCode == 0 {
 		return nil
 	}
-	d.out.Text(strings.Trim(tfcli.StripOverrideWarning(result.Stderr), "\n"))
-	return fmt.Errorf("%s exited with status %d", d.command(), result.ExitCode)
+	text := strings.Trim(tfcli.StripOverrideWarning(result.Stderr), "\n")
+	d.out.Text(text)
+	return &refusedError{command: d.command(), status: result.ExitCode, text: text}
 }
 
 func (d *demo) command() string { return filepath.Base(d.workspace.CLI.Path) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,13 @@ import (
 // DB is a small pool of sessions that opens on first use. Every statement runs in a transaction whose settings are
 // local to it, because a pooler may hand the session to somebody else afterwards.
 type DB struct {
+	*sessions
+	// always are settings of every transaction.
+	always []Setting
+}
+
+// sessions is what a DB shares with those that With makes of it.
+type sessions struct {
 	settings Settings
 
 	mu      sync.Mutex
@@ -31,7 +39,12 @@ type DB struct {
 const failureLasts = 10 * time.Second
 
 // Open returns a DB; it does not connect.
-func Open(settings Settings) *DB { return &DB{settings: settings} }
+func Open(settings Settings) *DB { return &DB{sessions: &sessions{settings: settings}} }
+
+// With returns the same sessions with further settings for every transaction, which win over those that Tx is given.
+func (db *DB) With(settings ...Setting) *DB {
+	return &DB{sessions: db.sessions, always: slices.Concat(db.always, settings)}
+}
 
 // Close ends all sessions.
 func (db *DB) Close() {
@@ -117,6 +130,7 @@ func (db *DB) prepare(ctx context.Context, tx pgx.Tx, settings []Setting) error 
 	if db.settings.Role != "" {
 		all = append(all, Setting{"role", db.settings.Role})
 	}
+	all = append(all, db.always...) // Of two settings of one name, the later one stays.
 	names, values := make([]string, len(all)), make([]string, len(all))
 	for i, s := range all {
 		names[i], values[i] = s.Name, s.Value

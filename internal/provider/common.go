@@ -65,7 +65,7 @@ func stageSchema(ctx context.Context, description, idExample, limit string, own 
 				"sql": schema.StringAttribute{Computed: true, MarkdownDescription: "The statement."},
 				"lock": schema.StringAttribute{Computed: true, MarkdownDescription: "The strongest lock that it takes on the table, by its name in " +
 					"PostgreSQL's documentation."},
-				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only` or `batched update`."},
+				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only`, `batched update` or `batched copy`."},
 			}},
 		},
 		"timeouts": timeouts.Attributes(ctx, timeouts.Opts{

@@ -41,6 +41,10 @@ func TestExamples(t *testing.T) {
 			for _, file := range matching(t, dir+"/resource*.tf") {
 				run(file, (*exampleRun).applyAndImport, configuration{path.Base(file): read(t, file)})
 			}
+		case path.Dir(dir) == "data-sources":
+			for _, file := range matching(t, dir+"/data-source*.tf") {
+				run(file, (*exampleRun).applyAlone, configuration{path.Base(file): read(t, file)})
+			}
 		case isNumbered(path.Base(dir)): // a step of a guide that replaces the step before it
 			guides[path.Dir(dir)] = append(guides[path.Dir(dir)], readDir(t, dir))
 		default:
@@ -163,6 +167,12 @@ func (r *exampleRun) applyAndImport() {
 	if r.destroy() {
 		r.expectColumns(before)
 	}
+}
+
+// applyAlone applies an example of a data source.
+func (r *exampleRun) applyAlone() {
+	r.createTables(path.Dir(r.name))
+	r.apply(r.steps[0])
 }
 
 // applyInSteps applies one configuration after the other. Stages that were added one by one are taken back one by one

@@ -54,5 +54,7 @@ func (p *postgresProvider) Resources(context.Context) []func() resource.Resource
 	return []func() resource.Resource{newColumnExpand, newColumnSync, newBatchedBackfill, newColumnContract}
 }
 
-// DataSources returns none yet.
-func (p *postgresProvider) DataSources(context.Context) []func() datasource.DataSource { return nil }
+// DataSources returns what can be asked about live tables.
+func (p *postgresProvider) DataSources(context.Context) []func() datasource.DataSource {
+	return []func() datasource.DataSource{newColumnUsage}
+}

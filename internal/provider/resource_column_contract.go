@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/terraform-plugin-framework-timetypes/timetypes"
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
@@ -25,12 +26,20 @@ import (
 
 type contractModel struct {
 	commonModel
-	Columns         types.Set    `tfsdk:"columns"`
-	Mode            types.String `tfsdk:"mode"`
-	Drops           types.Set    `tfsdk:"drops"`
-	IgnoreFunctions types.Set    `tfsdk:"ignore_functions"`
-	WritersMigrated types.Bool   `tfsdk:"writers_migrated"`
+	Columns         types.Set            `tfsdk:"columns"`
+	Mode            types.String         `tfsdk:"mode"`
+	Drops           types.Set            `tfsdk:"drops"`
+	IgnoreFunctions types.Set            `tfsdk:"ignore_functions"`
+	WritersMigrated types.Bool           `tfsdk:"writers_migrated"`
+	QuietFor        timetypes.GoDuration `tfsdk:"quiet_for"`
+	Ignore          types.Set            `tfsdk:"ignore"`
+	Archive         types.Bool           `tfsdk:"archive"`
+	ArchiveTable    types.String         `tfsdk:"archive_table"`
+	ArchiveRows     types.Int64          `tfsdk:"archive_rows"`
 }
+
+// defaultQuietFor has the jobs in it that run once a night.
+const defaultQuietFor = "24h"
 
 func newColumnContract() resource.Resource {
 	return &stageResource[contractModel, *contractModel, *contract.Spec, contract.State]{
@@ -38,17 +47,22 @@ func newColumnContract() resource.Resource {
 			name:   "column_contract",
 			schema: contractSchema,
 			known: func(m *contractModel) bool {
-				return known(m.Schema, m.Table, m.Columns, m.Mode, m.Drops, m.IgnoreFunctions, m.WritersMigrated)
+				return known(m.Schema, m.Table, m.Columns, m.Mode, m.Drops, m.IgnoreFunctions, m.WritersMigrated, m.QuietFor, m.Ignore, m.Archive)
 			},
 			spec:     contractSpec,
 			identify: func(s *contract.Spec) string { return pg.FormatID(s.Table, s.Columns) },
-			sameSpec: func(a, b *contract.Spec) bool { return a.Mode == b.Mode },
-			plan:     func(_, _ *contractModel, _ bool) (bool, diag.Diagnostics) { return false, nil },
-			show:     showContract,
-			begun:    func(contract.State) bool { return false },
+			sameSpec: func(a, b *contract.Spec) bool {
+				return a.Mode == b.Mode && (a.Mode != contract.Drop || a.Archive == b.Archive)
+			},
+			plan:  planContract,
+			show:  showContract,
+			begun: func(contract.State) bool { return false },
 			imported: func(ctx context.Context, columns []string) (map[string]attr.Value, diag.Diagnostics) {
 				value, diags := types.SetValueFrom(ctx, types.StringType, columns)
-				return map[string]attr.Value{"columns": value, "writers_migrated": types.BoolValue(true)}, diags
+				return map[string]attr.Value{
+					"columns": value, "writers_migrated": types.BoolValue(true), "archive": types.BoolValue(true),
+					"quiet_for": timetypes.NewGoDurationValueFromStringMust(defaultQuietFor),
+				}, diags
 			},
 			describe:     func(s *contract.Spec) string { return "Contract of " + s.Table.String() },
 			applyTimeout: time.Hour,
@@ -59,9 +73,9 @@ func newColumnContract() resource.Resource {
 func contractSchema(ctx context.Context) schema.Schema {
 	names := []validator.Set{setvalidator.SizeAtLeast(1), setvalidator.ValueStringsAre(stringvalidator.LengthAtLeast(1))}
 	return stageSchema(ctx,
-		"Takes the old columns away at the end of a change, in one transaction. It goes ahead only when every backfill that reads them is complete and "+
-			"proven again, and nothing else depends on them. In the mode `quarantine` the columns are only renamed, and destroying the resource "+
-			"renames them back.",
+		"Takes the old columns away at the end of a change. It goes ahead only when every backfill that reads them is complete and proven again, nothing "+
+			"else depends on them, and nobody writes them any more. In the mode `quarantine` the columns are only renamed, and destroying the resource "+
+			"renames them back. In the mode `drop` they are archived and dropped, and destroying the resource adds and refills them.",
 		"public.users/full_name", "one hour",
 		map[string]schema.Attribute{
 			"columns": schema.SetAttribute{
@@ -74,7 +88,8 @@ func contractSchema(ctx context.Context) schema.Schema {
 				Optional: true, Computed: true, Default: stringdefault.StaticString(string(contract.Quarantine)),
 				Validators: []validator.String{stringvalidator.OneOf(string(contract.Quarantine), string(contract.Drop))},
 				MarkdownDescription: "`quarantine`, the default, renames each column to `<name>__quarantined` (shortened to fit 63 bytes), from where it can come back with all its values. " +
-					"`drop` drops it for good. A quarantine can be turned into a drop later.",
+					"`drop` does the same, then archives the column and drops it. A quarantine can be turned into a drop later. After an undo that was " +
+					"interrupted, the state has `undoing` until a destroy or an apply goes on with it.",
 			},
 			"drops": schema.SetAttribute{
 				Optional: true, ElementType: types.StringType, Validators: names,
@@ -87,29 +102,70 @@ func contractSchema(ctx context.Context) schema.Schema {
 			},
 			"writers_migrated": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-				MarkdownDescription: "Your word that no service reads or writes the columns any more. The contract needs it, because a service that still names " +
-					"them gets errors, in both modes. The default is `false`.",
+				MarkdownDescription: "Your word that no service reads or writes the columns any more. Without it there must be a `postgres_column_sync` that has watched " +
+					"the writers for `quiet_for`, because a service that still names the columns gets errors, in both modes. The default is `false`.",
 			},
+			"quiet_for": schema.StringAttribute{
+				Optional: true, Computed: true, CustomType: timetypes.GoDurationType{}, Default: stringdefault.StaticString(defaultQuietFor),
+				MarkdownDescription: "How long nobody may have written rows old style, as the syncs of the columns have noted. It counts with `writers_migrated` as well. " +
+					"The default is `24h`; `0s` switches it off.",
+			},
+			"ignore": schema.SetAttribute{
+				Optional: true, ElementType: types.StringType, Validators: names,
+				MarkdownDescription: "Writers that do not count, by their application name or role.",
+			},
+			"archive": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(true),
+				MarkdownDescription: "Whether a drop keeps the values that nothing else gives back, by the primary key of their rows, in a table beside the ledger: those that " +
+					"the `reverse` of a sync does not reproduce, or all of them when there is none. The default is `true`. Setting it to `false` later " +
+					"drops that table; then an undo has `reverse` alone.",
+			},
+			"archive_table": schema.StringAttribute{Computed: true, MarkdownDescription: "The table with the archive, if there is one."},
+			"archive_rows":  schema.Int64Attribute{Computed: true, MarkdownDescription: "How many rows the archive has."},
 		})
 }
 
-func contractSpec(ctx context.Context, _ *stage.Env, m, prior *contractModel) (*contract.Spec, diag.Diagnostics) {
+func contractSpec(ctx context.Context, env *stage.Env, m, prior *contractModel) (*contract.Spec, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	spec := &contract.Spec{
 		ID: m.ID.ValueString(), Table: m.tableName(), Mode: contract.Mode(m.Mode.ValueString()),
-		WritersMigrated: m.WritersMigrated.ValueBool(),
+		WritersMigrated: m.WritersMigrated.ValueBool(), Archive: m.Archive.ValueBool(), Schema: env.Ledger.Schema,
 	}
+	if !m.QuietFor.IsNull() && !m.QuietFor.IsUnknown() {
+		quiet, more := m.QuietFor.ValueGoDuration()
+		diags.Append(more...)
+		spec.QuietFor = quiet
+	}
+	diags.Append(m.Ignore.ElementsAs(ctx, &spec.Ignore, false)...)
 	diags.Append(m.Columns.ElementsAs(ctx, &spec.Columns, false)...)
 	diags.Append(m.Drops.ElementsAs(ctx, &spec.Drops, false)...)
 	diags.Append(m.IgnoreFunctions.ElementsAs(ctx, &spec.IgnoreFunctions, false)...)
 	slices.Sort(spec.Columns)
 	if prior != nil {
-		spec.Prior = contract.Mode(prior.Mode.ValueString())
+		spec.Prior, spec.PriorArchive = contract.Mode(prior.Mode.ValueString()), prior.Archive.ValueBool()
 	}
 	return spec, diags
 }
 
+// planContract says that there is going to be an archive, or not to be one.
+func planContract(m, prior *contractModel, changed bool) (pending bool, diags diag.Diagnostics) {
+	switch drops := m.Mode.ValueString() == string(contract.Drop) && m.Archive.ValueBool(); {
+	case prior != nil && !changed:
+		m.ArchiveTable, m.ArchiveRows = prior.ArchiveTable, prior.ArchiveRows
+	case drops:
+		m.ArchiveTable, m.ArchiveRows = types.StringUnknown(), types.Int64Unknown()
+	default:
+		m.ArchiveTable, m.ArchiveRows = types.StringNull(), types.Int64Null()
+	}
+	return false, nil
+}
+
 func showContract(_ context.Context, m *contractModel, observed contract.State) diag.Diagnostics {
 	m.Mode = types.StringValue(string(observed.Spec.Mode))
+	m.Archive = types.BoolValue(observed.Spec.Archive)
+	m.ArchiveTable, m.ArchiveRows = nullIfEmpty(observed.ArchiveTable), types.Int64Null()
+	if observed.ArchiveTable != "" {
+		m.ArchiveRows = types.Int64Value(observed.ArchiveRows)
+	}
 	return nil
 }

@@ -82,21 +82,19 @@ func TestSplitInThreePullRequests(t *testing.T) {
 			ConfigPlanChecks: emptyPlan,
 			Check:            checkColumns(t, db, "users", "id,email,visits,first_name,last_name"),
 		},
-		{ // A drop cannot be undone, so that the resource can only be forgotten.
-			Config: config + backfillName + `
-				removed {
-				  from = postgres_column_contract.name
-				  lifecycle {
-				    destroy = false
-				  }
-				}`,
+		{ // The undo adds the column again, and refills it from the archive.
+			Config:           config + backfillName,
 			ConfigPlanChecks: emptyPlan,
+			Check:            checkColumns(t, db, "users", "id,email,visits,first_name,last_name,full_name"),
 		},
 	}
 	resource.UnitTest(t, resource.TestCase{ProtoV6ProviderFactories: factories, Steps: append(steps, forgetAll(db))})
 	missing := pgtest.QueryRow[int](t, db, `SELECT count(*) FROM users WHERE first_name IS NULL OR last_name IS NULL`)
 	if missing != 0 {
 		t.Errorf("%d rows have no new names", missing)
+	}
+	if wrong := pgtest.QueryRow[int](t, db, `SELECT count(*) FROM users WHERE full_name IS DISTINCT FROM first_name || ' ' || last_name`); wrong != 0 {
+		t.Errorf("%d rows do not have their full name back", wrong)
 	}
 }
 

@@ -1,7 +1,4 @@
 resource "postgres_batched_backfill" "name" {
-  table = postgres_column_expand.name.table
-  set = {
-    first_name = "split_part(full_name, ' ', 1)"
-    last_name  = "substr(full_name, strpos(full_name, ' ') + 1)"
-  }
+  table = postgres_column_sync.name.table
+  set   = postgres_column_sync.name.forward
 }

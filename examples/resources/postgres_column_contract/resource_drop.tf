@@ -6,7 +6,7 @@ resource "postgres_batched_backfill" "name" {
   }
 }
 
-# Drops full_name for good, and the index on it.
+# Drops full_name, and the index on it. No sync says how to compute it, so that the archive keeps all values.
 resource "postgres_column_contract" "name" {
   table            = postgres_batched_backfill.name.table
   columns          = ["full_name"]

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/usage"
 )
 
 // dependants are the objects that have to do with the columns.
@@ -23,89 +24,24 @@ type dependants struct {
 	replicaIdentity string
 }
 
-// readDependants asks the catalogs. Columns of partitions are found by name, because their numbers may differ. The
-// column names are those of now.
+// readDependants asks the catalogs. The column names are those of now.
 func readDependants(ctx context.Context, tx pgx.Tx, table *pg.Table, columns []string) (d dependants, err error) {
-	rows, err := tx.Query(ctx, `
-		SELECT DISTINCT o.type, o.identity, d.classid::regclass::text,
-		       coalesce(k.contype::text, ''),
-		       coalesce(k.conrelid = d.refobjid, false),
-		       coalesce(x.indisreplident, false)
-		  FROM pg_depend d
-		  JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-		 CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS o
-		  LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
-		  LEFT JOIN pg_index x ON d.classid = 'pg_class'::regclass AND x.indexrelid = d.objid
-		  LEFT JOIN pg_attrdef v ON d.classid = 'pg_attrdef'::regclass AND v.oid = d.objid
-		 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY($1) AND a.attname = ANY($2)
-		   -- A column's own default goes with it; the expression of a generated column reads another one. Before version 15
-		   -- the generated column itself was recorded, and dropped without a word.
-		   AND NOT (v.oid IS NOT NULL AND v.adrelid = a.attrelid AND v.adnum = a.attnum)
-		   AND NOT (d.classid = 'pg_class'::regclass AND d.objid = d.refobjid AND d.objsubid = 0)
-		 ORDER BY 1, 2`, table.Tree, columns)
+	objects, err := usage.Dependants(ctx, tx, table, columns)
 	if err != nil {
-		return d, fmt.Errorf("look for what depends on the columns: %w", err)
+		return d, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var kind, identity, catalog, constraint string
-		var own, replicaIdentity bool
-		if err := rows.Scan(&kind, &identity, &catalog, &constraint, &own, &replicaIdentity); err != nil {
-			return d, fmt.Errorf("look for what depends on the columns: %w", err)
+	for _, o := range objects {
+		if o.Effect == usage.Blocks {
+			d.blocking = append(d.blocking, o.String())
+			continue
 		}
-		d.add(kind, identity, catalog, constraint, own, replicaIdentity)
-	}
-	if err := rows.Err(); err != nil {
-		return d, fmt.Errorf("look for what depends on the columns: %w", err)
+		d.silent = append(d.silent, o.String())
+		if o.ReplicaIdentity {
+			d.replicaIdentity = o.String()
+		}
 	}
 	d.blocking, d.silent = slices.Compact(d.blocking), slices.Compact(d.silent)
 	return d, nil
-}
-
-// add sorts one object into its list, by what DROP COLUMN without CASCADE does with it.
-func (d *dependants) add(kind, identity, catalog, constraint string, own, replicaIdentity bool) {
-	name := kind + " " + identity
-	switch {
-	case catalog == "pg_constraint" && constraint == "n":
-		// A NOT NULL constraint (version 18) is part of the column.
-	case kind == "table column":
-		d.blocking = append(d.blocking, name)
-	case catalog == "pg_constraint" && own && constraint != "p", catalog == "pg_class", catalog == "pg_statistic_ext":
-		d.silent = append(d.silent, name)
-		if replicaIdentity {
-			d.replicaIdentity = name
-		}
-	case catalog == "pg_rewrite":
-		if view, isView := strings.CutPrefix(identity, `"_RETURN" on `); isView {
-			name = "view " + view
-		}
-		d.blocking = append(d.blocking, name)
-	default:
-		d.blocking = append(d.blocking, name)
-	}
-}
-
-// readFunctions returns the functions whose text mentions one of the columns together with the table, or that a trigger
-// of the table calls. The server knows nothing of such uses; they break when they run.
-func readFunctions(ctx context.Context, tx pgx.Tx, table *pg.Table, columns []string) ([]string, error) {
-	rows, err := tx.Query(ctx, `
-		WITH word AS (SELECT '\y' || regexp_replace(w, '([^[:alnum:]_])', '\\\1', 'g') || '\y' AS pattern FROM unnest($2::text[]) AS w),
-		     home AS (SELECT '\y' || regexp_replace($3, '([^[:alnum:]_])', '\\\1', 'g') || '\y' AS pattern)
-		SELECT p.oid::regprocedure::text
-		  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
-		 WHERE l.lanname NOT IN ('internal', 'c') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-		   AND EXISTS (SELECT FROM word WHERE p.prosrc ~* word.pattern)
-		   AND (EXISTS (SELECT FROM home WHERE p.prosrc ~* home.pattern)
-		        OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid AND t.tgrelid = ANY($1)))
-		 ORDER BY 1`, table.Tree, columns, table.Name.Name)
-	if err != nil {
-		return nil, fmt.Errorf("look for functions that mention the columns: %w", err)
-	}
-	functions, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("look for functions that mention the columns: %w", err)
-	}
-	return functions, nil
 }
 
 // checkKeys refuses columns without which the table is not the same table.

@@ -23,8 +23,32 @@ ALTER TABLE "public"."users"
   RENAME COLUMN "B" TO "B__quarantined"
 ALTER TABLE "public"."users"
   ALTER COLUMN "B__quarantined" DROP NOT NULL`},
-		"drop":                    {Spec{Mode: Drop, Columns: []string{"a"}}, "\nALTER TABLE \"public\".\"users\"\n  DROP COLUMN \"a\""},
-		"drop after a quarantine": {Spec{Mode: Drop, Prior: Quarantine, Columns: []string{"a"}}, "\nALTER TABLE \"public\".\"users\"\n  DROP COLUMN \"a__quarantined\""},
+		"drop": {Spec{Mode: Drop, Columns: []string{"a"}}, `
+ALTER TABLE "public"."users"
+  RENAME COLUMN "a" TO "a__quarantined"
+ALTER TABLE "public"."users"
+  ALTER COLUMN "a__quarantined" DROP NOT NULL
+ALTER TABLE "public"."users"
+  DROP COLUMN "a__quarantined"`},
+		"drop after a quarantine": {Spec{Mode: Drop, Prior: Quarantine, Columns: []string{"a"}}, `
+ALTER TABLE "public"."users"
+  DROP COLUMN "a__quarantined"`},
+		"drop with an archive": {Spec{Mode: Drop, Prior: Quarantine, Columns: []string{"a", "b"}, Archive: true, Schema: "ledger", ID: "public.users/a,b"}, `
+CREATE TABLE "ledger"."archive_users_a_b_83ebe410" AS
+SELECT /* the primary key, */ "a__quarantined" AS "a", "b__quarantined" AS "b"
+  FROM "public"."users"
+  WITH NO DATA
+INSERT INTO "ledger"."archive_users_a_b_83ebe410"
+SELECT /* the primary key, */ "a__quarantined" AS "a", "b__quarantined" AS "b"
+  FROM "public"."users" AS "users"
+ WHERE ctid >= $1::tid AND ctid < $2::tid /* and reverse does not give the value */
+    ON CONFLICT DO NOTHING
+ALTER TABLE "public"."users"
+  DROP COLUMN "a__quarantined"
+ALTER TABLE "public"."users"
+  DROP COLUMN "b__quarantined"`},
+		"the archive is discarded": {Spec{Mode: Drop, Prior: Drop, PriorArchive: true, Columns: []string{"a"}, Schema: "ledger", ID: "public.users/a"}, `
+DROP TABLE IF EXISTS "ledger"."archive_users_a_7694be0a"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.spec.Table = table

@@ -86,6 +86,14 @@ func (s *Spec) dropAll(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
 	if err != nil {
 		return err
 	}
+	records, err := env.RecordsOf(ctx, tx, table)
+	if err != nil {
+		return err
+	}
+	going := slices.DeleteFunc(slices.Clone(table.Columns), func(c pg.Column) bool { _, ours := owned[c.Name]; return !ours })
+	if err := s.guardSyncs(ctx, tx, env, table, records, going); err != nil {
+		return err
+	}
 	for _, name := range stage.SortedKeys(owned) {
 		if err := s.exec(ctx, tx, s.drop(name)); err != nil {
 			return err
@@ -104,11 +112,8 @@ func (s *Spec) forget(ctx context.Context, env *stage.Env, record *ledger.Stage)
 	return env.DB.Tx(ctx, pgx.TxOptions{}, nil, func(tx pgx.Tx) error { return env.Ledger.Delete(ctx, tx, record.ID) })
 }
 
-// guard refuses to drop columns that hold the only copy of data.
+// guard refuses to drop columns that a sync keeps, or that hold the only copy of data.
 func (s *Spec) guard(ctx context.Context, env *stage.Env, goes func(name string) bool) error {
-	if s.ForceDestroy {
-		return nil
-	}
 	var table *pg.Table
 	var records []*ledger.Stage
 	var going []pg.Column
@@ -129,10 +134,12 @@ func (s *Spec) guard(ctx context.Context, env *stage.Env, goes func(name string)
 				going = append(going, c)
 			}
 		}
-		records, err = env.RecordsOf(ctx, tx, table)
-		return err
+		if records, err = env.RecordsOf(ctx, tx, table); err != nil {
+			return err
+		}
+		return s.guardSyncs(ctx, tx, env, table, records, going)
 	})
-	if err != nil {
+	if err != nil || s.ForceDestroy {
 		return err
 	}
 	for _, c := range going {

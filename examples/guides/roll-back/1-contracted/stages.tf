@@ -6,12 +6,20 @@ resource "postgres_column_expand" "name" {
   }
 }
 
-resource "postgres_batched_backfill" "name" {
+resource "postgres_column_sync" "name" {
   table = postgres_column_expand.name.table
-  set = {
+  forward = {
     first_name = "split_part(full_name, ' ', 1)"
     last_name  = "substr(full_name, strpos(full_name, ' ') + 1)"
   }
+  reverse = {
+    full_name = "concat_ws(' ', first_name, last_name)"
+  }
+}
+
+resource "postgres_batched_backfill" "name" {
+  table = postgres_column_sync.name.table
+  set   = postgres_column_sync.name.forward
 }
 
 resource "postgres_column_contract" "name" {

@@ -6,10 +6,13 @@ resource "postgres_column_expand" "name" {
   }
 }
 
-resource "postgres_batched_backfill" "name" {
+resource "postgres_column_sync" "name" {
   table = postgres_column_expand.name.table
-  set = {
+  forward = {
     first_name = "split_part(full_name, ' ', 1)"
-    last_name  = "substr(full_name, strpos(full_name, ' ') + 1)"
+    last_name  = "substr(full_name, length(split_part(full_name, ' ', 1)) + 2)"
+  }
+  reverse = {
+    full_name = "first_name || ' ' || last_name"
   }
 }

@@ -1,0 +1,1 @@
+moved = ["accounts", "billing", "crm", "mailing", "orders", "reports", "search", "support"]
