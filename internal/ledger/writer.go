@@ -21,7 +21,11 @@ type Writer struct {
 	LastSeen        time.Time
 }
 
-// Writers returns who wrote one side of the syncs only, the latest first. It works before the ledger exists.
+// NoteLag is how much older than a writer's last write its note may be: a session notes at most once in a minute, and leaves
+// it when another session of the same application and role has noted within 30 seconds (migrations/002_writers.sql).
+const NoteLag = 90 * time.Second
+
+// Writers returns who wrote one side of the syncs only, the latest first.
 func (l Ledger) Writers(ctx context.Context, tx pgx.Tx, syncs []string) ([]Writer, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT sync, side, application_name, role, address, first_seen_at, last_seen_at FROM `+l.table("writer")+`

@@ -100,6 +100,10 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 		// The first error is the news. The rollback needs its own time when ctx has ended.
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
 		defer cancel()
+		if ctx.Err() != nil {
+			// The request to cancel may reach the server late, and must not hit somebody else's statement in this session.
+			_ = tx.Conn().Close(ending)
+		}
 		_ = tx.Rollback(ending)
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = errors.Join(ctx.Err(), err) // The server only says that it was asked to cancel.

@@ -57,7 +57,7 @@ func (d *columnUsage) Schema(_ context.Context, _ datasource.SchemaRequest, resp
 	writer := map[string]schema.Attribute{
 		"application_name": text("What the session calls itself."),
 		"role":             text("Role in whose name it wrote."),
-		"address":          text("Where it came from; null for a connection from the server's own machine."),
+		"address":          text("Where it came from; null for a connection over a Unix-domain socket."),
 		"side":             text("`old` or `new`: the side of the sync that it wrote without the other."),
 		"first_seen":       text("When it was first noted (RFC 3339)."),
 		"last_seen":        text("When it was last noted, at most once a minute for each session (RFC 3339)."),

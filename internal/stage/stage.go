@@ -51,11 +51,38 @@ type Env struct {
 	Planned  *Planned
 }
 
+// WithoutPlans returns what an apply works with that must not count on what is only planned.
+func (env *Env) WithoutPlans() *Env {
+	applying := *env
+	applying.Planned = &Planned{}
+	return &applying
+}
+
 // Planned remembers which columns the stages of one plan are going to add, so that later stages of the same plan can
-// compile expressions against them.
+// compile expressions against them, and which columns they are going to sync.
 type Planned struct {
 	mu      sync.Mutex
 	columns map[pg.TableName]map[string]string
+	synced  map[string]bool // by the full name of the column
+}
+
+// Sync notes that the columns of the table are going to be part of a sync.
+func (p *Planned) Sync(table pg.TableName, columns ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.synced == nil {
+		p.synced = make(map[string]bool)
+	}
+	for _, column := range columns {
+		p.synced[table.Column(column)] = true
+	}
+}
+
+// Synced reports whether the column is going to be part of a sync.
+func (p *Planned) Synced(table pg.TableName, column string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.synced[table.Column(column)]
 }
 
 // Add notes that the columns, given with their types, are going to be added to the table.

@@ -31,6 +31,7 @@ var errProofTooOld = errors.New("the proof is too old")
 // Apply passes the gates and puts the columns into quarantine, in one transaction. A drop then archives them and drops them in
 // another one. Each step is recorded with its work, so that an Apply that was interrupted is gone on with.
 func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
+	env = env.WithoutPlans()
 	if err := env.Ledger.Ensure(ctx, env.DB); err != nil {
 		return State{}, err
 	}

@@ -122,3 +122,24 @@ func TestQuarantineOfANotNullColumn(t *testing.T) {
 		})
 	}
 }
+
+// A default would look like a value that somebody gave.
+func TestQuarantineKeepsADefaultForLater(t *testing.T) {
+	db := pgtest.NewDatabase(t)
+	createUsers(t, db, 10)
+	db.Exec(t, `UPDATE users SET full_name = '' WHERE full_name IS NULL; ALTER TABLE users ALTER full_name SET DEFAULT '', ALTER full_name SET NOT NULL`)
+	env := newEnv(t, db.ConnString())
+	expand(t, env, nameSync())
+	spec := contractOf("users", contract.Quarantine, "full_name")
+	do(t, spec.Apply, env)
+	db.Exec(t, `INSERT INTO users (id, first_name, last_name) VALUES (11, 'Ann', 'Lee')`)
+	undo(t, spec.Revert, env)
+	if got := pgtest.QueryRow[string](t, db, `SELECT full_name FROM users WHERE id = 11`); got != "Ann Lee" {
+		t.Errorf("a row that was written meanwhile has the full name %q", got)
+	}
+	got := pgtest.QueryRow[string](t, db, `SELECT format('%s, not null: %s', pg_get_expr(adbin, adrelid), attnotnull) FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+		WHERE attrelid = 'users'::regclass AND attname = 'full_name'`)
+	if want := "''::text, not null: t"; got != want {
+		t.Errorf("the column is back with default %s, want %s", got, want)
+	}
+}

@@ -104,9 +104,8 @@ func (s *Spec) bringBack(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
 			return s.existsAgain(name, now.Name)
 		}
 		if there {
-			sql := s.renameBack(now.Name, name)
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
+			if err := s.unquarantine(ctx, tx, now, name, kept.Columns[name]); err != nil {
+				return err
 			}
 			continue
 		}
@@ -131,6 +130,24 @@ func (s *Spec) bringBack(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
 	return kept.write(ctx, tx, env, record)
 }
 
+// unquarantine gives a column its name back, and the default that it lost while a sync kept it.
+func (s *Spec) unquarantine(ctx context.Context, tx pgx.Tx, now pg.Column, name string, was taken) error {
+	statements := []string{s.renameBack(now.Name, name)}
+	if was.Default != "" && now.Default == "" {
+		statements = append(statements, s.setDefault(name, was))
+	}
+	for _, sql := range statements {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	return nil
+}
+
+func (s *Spec) setDefault(name string, was taken) string {
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", s.Table.SQL(), pg.Quote(name), was.Default)
+}
+
 func (s *Spec) existsAgain(name, waiting string) error {
 	how := "Somebody added it since the old one was dropped."
 	if waiting != "" {
@@ -152,7 +169,7 @@ func (s *Spec) addAgain(ctx context.Context, tx pgx.Tx, kept *undo, name string)
 	}
 	var more []string
 	if was.Default != "" {
-		more = append(more, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", s.Table.SQL(), pg.Quote(name), was.Default))
+		more = append(more, s.setDefault(name, was))
 	}
 	for _, sequence := range was.Sequences {
 		more = append(more, fmt.Sprintf("ALTER SEQUENCE %s OWNED BY %s.%s", sequence, s.Table.SQL(), pg.Quote(name)))

@@ -99,14 +99,21 @@ func (s *Spec) retire(ctx context.Context, tx pgx.Tx, keepers []*keeper) error {
 		names[column] = quarantined(column)
 	}
 	for _, k := range keepers {
-		var err error
-		if k.mirrors {
-			err = k.spec.Mirror(ctx, tx, names)
-		} else {
-			err = k.spec.Disarm(ctx, tx)
+		if !k.mirrors {
+			if err := k.spec.Disarm(ctx, tx); err != nil {
+				return err
+			}
+			continue
 		}
-		if err != nil {
+		if err := k.spec.Mirror(ctx, tx, names); err != nil {
 			return err
+		}
+		for _, column := range k.spec.Old() {
+			// A new row would come with the default, which the mirror takes for a value that moved here with its row.
+			sql := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT", s.Table.SQL(), pg.Quote(names[column]))
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("%s: %w", sql, err)
+			}
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ func (s *Spec) checkWriters(ctx context.Context, tx pgx.Tx, env *stage.Env, numb
 			watched := slices.ContainsFunc(keepers, func(k *keeper) bool {
 				return slices.Contains(k.record.Reads, numbers[i]) || slices.Contains(k.record.Writes, numbers[i])
 			})
-			if !watched {
+			if !watched && !(s.QuietFor == 0 && env.Planned.Synced(s.Table, name)) {
 				return s.writersNotMigrated(name)
 			}
 		}
@@ -62,7 +62,11 @@ func (s *Spec) notedWriters(ctx context.Context, tx pgx.Tx, env *stage.Env, k *k
 	}
 	return slices.DeleteFunc(writers, func(w ledger.Writer) bool {
 		ignored := slices.Contains(s.Ignore, w.ApplicationName) || slices.Contains(s.Ignore, w.Role)
-		return ignored || !sides[w.Side] || now.Sub(w.LastSeen) >= s.QuietFor
+		quiet := s.QuietFor
+		if quiet > 0 {
+			quiet += ledger.NoteLag
+		}
+		return ignored || !sides[w.Side] || now.Sub(w.LastSeen) >= quiet
 	}), nil
 }
 

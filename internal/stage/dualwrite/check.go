@@ -29,6 +29,7 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		if err != nil {
 			return err
 		}
+		env.Planned.Sync(s.Table, slices.Concat(s.New(), s.Old(), found.reads)...)
 		lines := []string{fmt.Sprintf("From then on the trigger %s runs for every row that is inserted or updated. It keeps both sides equal, "+
 			"whichever of them a service writes.", pg.Quote(s.trigger()))}
 		if len(s.Reverse) == 0 {
