@@ -40,18 +40,20 @@ func expectShown(t *testing.T, output string) {
 	t.Helper()
 	bare := escape.ReplaceAllString(output, "")
 	for _, part := range []string{
-		"Step 1 of 6: Expand",
+		"Step 1 of 7: Expand",
 		"ADD COLUMN",
 		"+ first_name  text",
-		"Step 2 of 6: Sync",
+		"Step 2 of 7: Sync",
 		"CREATE OR REPLACE TRIGGER",
-		"Step 3 of 6: Backfill",
+		"Step 3 of 7: Backfill",
 		"complete, ",
-		"Step 4 of 6: Contract, too early",
+		"Step 4 of 7: Who has not moved?",
+		"Still writing full_name: billing",
+		"Step 5 of 7: Contract, too early",
 		"billing still writes full_name",
-		"Step 5 of 6: Contract",
+		"Step 6 of 7: Contract",
 		"- full_name   text",
-		"Step 6 of 6: Undo",
+		"Step 7 of 7: Undo",
 		"+ full_name   text",
 		" rows checked, 0 wrong",
 		"No changes",
@@ -61,8 +63,8 @@ func expectShown(t *testing.T, output string) {
 			t.Errorf("the demo does not show %q", part)
 		}
 	}
-	if got := strings.Count(bare, "Apply complete! Resources: "); got != len(stages)-1 {
-		t.Errorf("%d applies complete, want %d", got, len(stages)-1)
+	if got := strings.Count(bare, "Apply complete! Resources: "); got != len(stages)-2 {
+		t.Errorf("%d applies complete, want %d", got, len(stages)-2)
 	}
 }
 

@@ -18,7 +18,9 @@ type stage struct {
 	undoes    []string
 	releases  []release
 	backfills bool
-	// refused means that the plan must fail, because of what is shown.
+	// late is the service that the plan must name as the last one. It changes nothing.
+	late string
+	// refused is the service because of which the plan must fail.
 	refused string
 }
 
@@ -45,14 +47,15 @@ var stages = []stage{
 		},
 	},
 	{
-		name: "Contract, too early", file: "4-contract.tf", refused: "billing",
-		releases: []release{{pgtest.NewStyle, []string{"accounts", "crm", "mailing", "reports"}, writesNew + "; billing is late"}},
+		name: "Who has not moved?", file: "4-usage.tf", late: "billing",
+		releases: []release{{pgtest.NewStyle, []string{"accounts", "crm", "mailing", "reports"}, writesNew}},
 	},
+	{name: "Contract, too early", file: "5-contract.tf", refused: "billing"},
 	{
-		name: "Contract", file: "5-billing-has-moved.auto.tfvars",
+		name: "Contract", file: "6-billing-has-moved.auto.tfvars",
 		releases: []release{{pgtest.NewStyle, []string{"billing"}, "writes first_name and last_name, as all do now"}},
 	},
-	{name: "Undo", undoes: []string{"4-contract.tf", "5-billing-has-moved.auto.tfvars"}, backfills: true},
+	{name: "Undo", undoes: []string{"5-contract.tf", "6-billing-has-moved.auto.tfvars"}, backfills: true},
 }
 
 func (d *demo) stage(ctx context.Context, number int, s stage) error {
@@ -69,11 +72,13 @@ func (d *demo) stage(ctx context.Context, number int, s stage) error {
 	d.services.lap() // the statistics are those of the step
 
 	plan, err := d.plan(ctx)
-	if s.refused != "" {
+	switch {
+	case s.refused != "":
 		return d.expectRefusal(err, s.refused)
-	}
-	if err != nil {
+	case err != nil:
 		return err
+	case s.late != "":
+		return d.expectLate(plan, s.late)
 	}
 	if err := d.apply(ctx, plan, s.backfills); err != nil {
 		return err
@@ -108,6 +113,15 @@ func (d *demo) change(s stage) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// expectLate wants the plan to name the one service that has not moved.
+func (d *demo) expectLate(plan, culprit string) error {
+	if !strings.Contains(plan, "Still writing full_name: "+culprit) {
+		d.wrong = append(d.wrong, "the plan does not say that "+culprit+" has not moved")
+	}
+	d.out.Fact("late", "%s is the last service that writes full_name", culprit)
 	return nil
 }
 

@@ -138,7 +138,7 @@ func (l Ledger) checkTables(ctx context.Context, tx pgx.Tx, role string) error {
 		SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
 		                         AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
 		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		 WHERE n.nspname = $1 AND c.relname IN ('stage', 'backfill', 'segment', 'writer_note')`, l.Schema).Scan(&mayWrite)
+		 WHERE n.nspname = $1 AND c.relname IN ('stage', 'backfill', 'segment', 'writer_note', 'column_look', 'statement_look')`, l.Schema).Scan(&mayWrite)
 	if err != nil {
 		return fmt.Errorf("look for the ledger: %w", err)
 	}

@@ -33,7 +33,7 @@ func (r *Report) Summary() string {
 	if len(r.Planned) > 0 {
 		add("Not there yet:", r.Planned)
 	}
-	add("Still written the old way by:", describeWriters(r.Legacy()))
+	add("Seen writing the old side only:", describeWriters(r.Legacy()))
 	certain, possible := r.split()
 	add(fmt.Sprintf("Statements that use the columns (%d%s):", len(certain), r.callsSince(certain)), describeStatements(certain))
 	add(fmt.Sprintf("Statements that may use them (%d%s):", len(possible), r.callsSince(possible)), describeStatements(possible))
@@ -113,10 +113,13 @@ func describeStatements(statements []Statement) (lines []string) {
 		if len(s.Writes) > 0 {
 			uses += ", writes " + strings.Join(s.Writes, ", ")
 		}
-		lines = append(lines, fmt.Sprintf("role %s%s, %s: %s", s.Role, uses, count(s.Calls, "call"), Cut(strings.Join(strings.Fields(s.Query), " "), 120)))
+		lines = append(lines, fmt.Sprintf("role %s%s, %s: %s", s.Role, uses, count(s.Calls, "call"), s.Brief()))
 	}
 	return lines
 }
+
+// Brief returns the beginning of the statement on one line.
+func (s Statement) Brief() string { return Cut(strings.Join(strings.Fields(s.Query), " "), 120) }
 
 func count(n int64, what string) string {
 	if n != 1 {

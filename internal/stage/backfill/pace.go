@@ -10,7 +10,7 @@ const (
 	// TargetDuration is how long one transaction should take, and so how long a writer may wait for a row.
 	TargetDuration = 100 * time.Millisecond
 	// startPages is the window of the first batch.
-	startPages = 16
+	startPages = 4
 	// maxPages caps a window: pages without work are passed fast, and those after them may be full of it.
 	maxPages = 1024
 	// decay is the weight of the past in the rate, per batch.

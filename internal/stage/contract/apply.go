@@ -78,6 +78,9 @@ func (s *Spec) takeAway(ctx context.Context, env *stage.Env) error {
 	if err != nil || found.place != inPlace {
 		return err
 	}
+	if _, err := s.checkStatements(ctx, env, usage.StoreLook); err != nil {
+		return err
+	}
 	if err := s.prove(ctx, env, found.readers); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+	"github.com/stagedpg/terraform-provider-postgres/internal/usage"
 )
 
 // Check refuses what could not be applied, as far as that can be known before the stages that come first have run.
@@ -55,8 +56,20 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		}
 		return err
 	})
-	if err != nil || found.done || found.undo.Begun || s.Mode != Drop || !s.Archive {
+	if err != nil || found.done || found.undo.Begun {
 		return warnings, err
+	}
+	if found.place == inPlace {
+		used, err := s.checkStatements(ctx, env, usage.Look)
+		if err != nil {
+			return nil, err
+		}
+		if used != nil {
+			warnings = append(warnings, used)
+		}
+	}
+	if s.Mode != Drop || !s.Archive {
+		return warnings, nil
 	}
 	size, err := s.foretellArchive(ctx, env, found)
 	if size != nil {

@@ -51,7 +51,8 @@ func (s *Spec) copyAll(ctx context.Context, env *stage.Env) error {
 	err = s.again(ctx, env, func() error {
 		settings := []pg.Setting{pg.Timeout("lock_timeout", time.Second), {Name: "statement_timeout", Value: "0"}}
 		return env.DB.Tx(ctx, pgx.TxOptions{}, settings, func(tx pgx.Tx) error {
-			for _, sql := range []string{task.purge(), task.sweep()} {
+			// An undo looks up every row of the table in it; without statistics that would be a scan each time.
+			for _, sql := range []string{task.purge(), task.sweep(), "ANALYZE " + s.archiveName().SQL()} {
 				if _, err := tx.Exec(ctx, sql); err != nil {
 					return err
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,6 +14,7 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+	"github.com/stagedpg/terraform-provider-postgres/internal/usage"
 )
 
 // State is what can be observed of a sync.
@@ -49,7 +51,20 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 	if err := env.Runner.Run(ctx, change); err != nil {
 		return State{}, err
 	}
+	s.beginToWatch(ctx, env, found)
 	return State{Spec: *s}, nil
+}
+
+// beginToWatch stores how often the statements that use the old side have run so far, so that a contract can tell one day which
+// of them still do. It is no part of the sync, which works without it.
+func (s *Spec) beginToWatch(ctx context.Context, env *stage.Env, found *inspection) {
+	old := slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Old(), found.reads))))
+	if len(old) == 0 {
+		return
+	}
+	if _, err := usage.StoreLook(ctx, env, s.Table, old); err != nil && ctx.Err() == nil {
+		env.Log.WarnContext(ctx, "statements were not looked at", "sync", s.ID, "error", err)
+	}
 }
 
 // fires reports whether the trigger is there and fires when it should, whatever its function does.
