@@ -22,7 +22,8 @@ func (s *Spec) checkWriters(ctx context.Context, tx pgx.Tx, env *stage.Env, numb
 			watched := slices.ContainsFunc(keepers, func(k *keeper) bool {
 				return slices.Contains(k.record.Reads, numbers[i]) || slices.Contains(k.record.Writes, numbers[i])
 			})
-			if !watched && !(s.QuietFor == 0 && env.Planned.Synced(s.Table, name)) {
+			planned := s.QuietFor == 0 && env.Planned.Synced(s.Table, name)
+			if !watched && !planned {
 				return s.writersNotMigrated(name)
 			}
 		}
