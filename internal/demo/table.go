@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -69,8 +70,8 @@ func literal(c column) string {
 	}
 }
 
-// render turns the table on its side: a line for each column, marked + when it is new since before and ~ when it has
-// another name.
+// render turns the table on its side: a line for each column, marked + when it is new since before, ~ when it has another
+// name, and - when it is gone.
 func (s *snapshot) render(before *snapshot) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -81,6 +82,13 @@ func (s *snapshot) render(before *snapshot) string {
 		}
 		// Errors would come from the strings.Builder, which takes everything.
 		_, _ = io.WriteString(w, strings.Join(line, "\t")+"\n")
+	}
+	if before != nil {
+		for _, was := range before.columns {
+			if !slices.ContainsFunc(s.columns, func(c column) bool { return c.Number == was.Number }) {
+				_, _ = io.WriteString(w, "- "+was.Name+"\t"+was.Type+strings.Repeat("\t", len(s.rows))+"\n")
+			}
+		}
 	}
 	_ = w.Flush()
 	return text.String()

@@ -107,12 +107,12 @@ func contractSchema(ctx context.Context) schema.Schema {
 			},
 			"quiet_for": schema.StringAttribute{
 				Optional: true, Computed: true, CustomType: timetypes.GoDurationType{}, Default: stringdefault.StaticString(defaultQuietFor),
-				MarkdownDescription: "How long nobody may have written rows old style, as the syncs of the columns have noted. It counts with `writers_migrated` as well. " +
+				MarkdownDescription: "How long nobody may have written rows old style, as the syncs of the columns have noted, nor run a statement that names the columns, as `pg_stat_statements` has counted where it is there. It counts with `writers_migrated` as well. " +
 					"The default is `24h`; `0s` switches it off.",
 			},
 			"ignore": schema.SetAttribute{
 				Optional: true, ElementType: types.StringType, Validators: names,
-				MarkdownDescription: "Writers that do not count, by their application name or role.",
+				MarkdownDescription: "Writers that do not count, by their application name or role, and roles whose statements do not count.",
 			},
 			"archive": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(true),

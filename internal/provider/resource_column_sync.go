@@ -59,7 +59,7 @@ func syncSchema(ctx context.Context) schema.Schema {
 	return stageSchema(ctx,
 		"Keeps the old and the new columns of a change equal while services move from one to the other: one trigger fills the side that a writer left out, "+
 			"or has not changed. No service needs to write both. It also notes who still writes one side only. A backfill that fills the new columns "+
-			"passes it by. Destroying the resource drops the trigger; the data stays.",
+			"passes it by. Destroying the resource drops the trigger; the data stays. What it does with every kind of write: [Move services one by one](../guides/move-services.md).",
 		"public.users/first_name,last_name", "one hour",
 		map[string]schema.Attribute{
 			"forward": schema.MapAttribute{
