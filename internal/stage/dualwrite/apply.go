@@ -7,12 +7,9 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
-	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
-	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 	"github.com/stagedpg/terraform-provider-postgres/internal/usage"
 )
@@ -133,15 +130,8 @@ func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env, withTrigger 
 	})
 }
 
-// exec runs one statement and explains what the server says against it.
 func (s *Spec) exec(ctx context.Context, tx pgx.Tx, sql string) error {
-	_, err := tx.Exec(ctx, sql)
-	var e *pgconn.PgError
-	if err == nil || !errors.As(err, &e) || pg.IsContention(err) || ctx.Err() != nil {
-		return err
-	}
-	return finding.New(fmt.Sprintf("Sync of %s was not changed", s.describe()),
-		finding.Paragraphs("The server says: "+e.Message+".", "The statement was:\n\n"+finding.Indent(sql), "SQLSTATE "+e.Code)).Because(err)
+	return ddl.Exec(ctx, tx, "Sync of "+s.describe(), sql)
 }
 
 // Read returns the sync when its trigger works as the ledger says, or when a contract has retired it. A trigger that somebody

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
@@ -129,19 +128,8 @@ func (s *Spec) bringAbout(ctx context.Context, tx pgx.Tx, table *pg.Table, owned
 	return nil
 }
 
-// exec runs one statement and explains what the server says against it.
 func (s *Spec) exec(ctx context.Context, tx pgx.Tx, sql string) error {
-	_, err := tx.Exec(ctx, sql)
-	var e *pgconn.PgError
-	if err == nil || !errors.As(err, &e) || pg.IsContention(err) || ctx.Err() != nil {
-		return err
-	}
-	detail := fmt.Sprintf("The server says: %s.", e.Message)
-	if e.Detail != "" {
-		detail += "\n\n" + finding.Indent(e.Detail)
-	}
-	return finding.New(fmt.Sprintf("Table %s was not changed", s.Table),
-		finding.Paragraphs(detail, "The statement was:\n\n"+finding.Indent(sql), "SQLSTATE "+e.Code)).Because(err)
+	return ddl.Exec(ctx, tx, "Table "+s.Table.String(), sql)
 }
 
 // refuseRewrite is the last line of defence: a relation that got a new file was rewritten, and the transaction must not
