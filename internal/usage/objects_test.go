@@ -104,7 +104,7 @@ func TestWriters(t *testing.T) {
 		t.Errorf("the sync's own function is among %v", report.Objects)
 	}
 	expectGap(t, report, "")
-	for _, want := range []string{"billing, role " + role, "last seen 20", "Statements that use the columns (1):"} {
+	for _, want := range []string{"billing, role " + role, "last seen 20", "Statements that use the columns (1; 1 of them ran since 20"} {
 		if !strings.Contains(report.Summary(), want) {
 			t.Errorf("the summary lacks %q:\n%s", want, report.Summary())
 		}
