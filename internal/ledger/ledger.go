@@ -131,6 +131,25 @@ func (l Ledger) CheckPrivileges(ctx context.Context, tx pgx.Tx) error {
 			l.Schema, pg.Quote(l.Schema), pg.Quote(role), pg.Quote(database), pg.Quote(role)))
 }
 
+// CheckCreate returns a finding when the role may use the ledger's schema but make nothing in it. Functions of syncs and
+// archives live there.
+func (l Ledger) CheckCreate(ctx context.Context, tx pgx.Tx) error {
+	var may bool
+	var role string
+	err := tx.QueryRow(ctx, `
+		SELECT coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1), true), current_user`, l.Schema).
+		Scan(&may, &role)
+	if err != nil {
+		return fmt.Errorf("look for schema %s: %w", l.Schema, err)
+	}
+	if may {
+		return nil
+	}
+	return finding.New(fmt.Sprintf("Role %s may not create anything in schema %s", role, l.Schema),
+		fmt.Sprintf("The functions of syncs and the archives of contracts live beside the ledger. Its owner can allow it:\n\n  GRANT CREATE ON SCHEMA %s TO %s;",
+			pg.Quote(l.Schema), pg.Quote(role)))
+}
+
 // checkTables returns a finding when the role may not write the ledger that another role created.
 func (l Ledger) checkTables(ctx context.Context, tx pgx.Tx, role string) error {
 	var mayWrite bool
@@ -198,6 +217,6 @@ func (l Ledger) lacksPrivilege(role string) *finding.Finding {
 	schema := pg.Quote(l.Schema)
 	return finding.New(fmt.Sprintf("The role may not use the ledger in schema %s", l.Schema),
 		fmt.Sprintf("Another role created it. Its owner can let this role take part:\n\n"+
-			"  GRANT USAGE ON SCHEMA %s TO %s;\n"+
+			"  GRANT USAGE, CREATE ON SCHEMA %s TO %s;\n"+
 			"  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s;", schema, pg.Quote(role), schema, pg.Quote(role)))
 }

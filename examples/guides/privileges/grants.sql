@@ -7,5 +7,5 @@ GRANT app_owner TO terraform;
 -- The ledger.
 CREATE SCHEMA terraform_postgres AUTHORIZATION app_owner;
 
--- Optional: messages then also show what other roles' sessions that hold a lock are doing.
+-- Optional: messages then also show what other roles' sessions that hold a lock are doing, and which statements use a column.
 GRANT pg_read_all_stats TO app_owner;

@@ -218,3 +218,22 @@ func TestSessionsThatWereThereBefore(t *testing.T) {
 	insert(4)
 	expectRow(t, db, "First1 Last|-|-|- First2 Last|x|First2|Last First3 Last|-|First3|Last First4 Last|-|First4|Last")
 }
+
+// The owner of a table who may use the ledger of another role, and make nothing in it, hears so in the plan.
+func TestRightsInTheLedgersSchema(t *testing.T) {
+	db := pgtest.NewDatabase(t)
+	db.Exec(t, usersTable)
+	env := stagetest.NewEnv(t, db.ConnString())
+	apply(t, env, splitNames())
+	for _, sql := range []string{
+		`ALTER SCHEMA terraform_postgres OWNER TO CURRENT_USER`, `GRANT USAGE ON SCHEMA terraform_postgres TO ` + db.OwnerRole,
+	} {
+		if _, err := db.Super.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := splitNames().Check(t.Context(), env)
+	if err == nil || !strings.Contains(err.Error(), "GRANT CREATE ON SCHEMA") {
+		t.Errorf("check says %v", err)
+	}
+}

@@ -81,6 +81,9 @@ func (s *Spec) inspect(ctx context.Context, tx pgx.Tx, env *stage.Env, planned m
 	if err := pg.RequireOwner(ctx, tx, found.table); err != nil {
 		return nil, err
 	}
+	if err := env.Ledger.CheckCreate(ctx, tx); err != nil {
+		return nil, err
+	}
 	scope := expression.Scope{Table: found.table, Planned: planned}
 	err = expression.InSafePath(ctx, tx, scope, func(scope expression.Scope) error { return s.compile(ctx, tx, scope, found) })
 	if err != nil {
