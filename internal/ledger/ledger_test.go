@@ -107,7 +107,7 @@ func TestMissingPrivilegesNameTheGrant(t *testing.T) {
 		return db.Look(t.Context(), func(tx pgx.Tx) error { return theLedger.CheckPrivileges(t.Context(), tx) })
 	}
 	for _, grant := range []string{
-		fmt.Sprintf("GRANT USAGE ON SCHEMA \"terraform_postgres\" TO %s;", pg.Quote(other)),
+		fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA \"terraform_postgres\" TO %s;", pg.Quote(other)),
 		fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"terraform_postgres\" TO %s;", pg.Quote(other)),
 	} {
 		if err := check(); err == nil || !strings.Contains(err.Error(), grant) {
