@@ -11,6 +11,7 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
@@ -75,17 +76,8 @@ func (s *Spec) checkArchivable(ctx context.Context, tx pgx.Tx, table *pg.Table) 
 			"The archive keeps the values of the columns by the primary key of their rows, so that an undo finds these again. Give the table a "+
 				"primary key, or do without the archive; then nothing brings the values back:\n\n  archive = false").At("archive")
 	}
-	var role string
-	var mayCreate bool
-	err := tx.QueryRow(ctx, `SELECT current_user, coalesce(has_schema_privilege(to_regnamespace(quote_ident($1))::oid, 'CREATE'), true)`, s.Schema).
-		Scan(&role, &mayCreate)
-	if err != nil {
-		return fmt.Errorf("check privileges on schema %s: %w", s.Schema, err)
-	}
-	if !mayCreate {
-		return finding.New(fmt.Sprintf("Role %s may not create the archive of columns of %s", role, s.describe()),
-			fmt.Sprintf("It is a table in the ledger's schema, which another role has created. Its owner can allow it:\n\n  GRANT CREATE ON SCHEMA %s TO %s;",
-				pg.Quote(s.Schema), pg.Quote(role))).At("archive")
+	if err := (ledger.Ledger{Schema: s.Schema}).CheckCreate(ctx, tx); err != nil {
+		return err
 	}
 	return pg.RequireAllRows(ctx, tx, table)
 }

@@ -223,5 +223,5 @@ func TestArchiveNeedsThePrivilege(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := contractOf("users", contract.Drop, "full_name").Check(t.Context(), newEnv(t, db.ConnString()))
-	expectFinding(t, err, "may not create the archive of columns of public.users (full_name)", `GRANT CREATE ON SCHEMA "terraform_postgres" TO "`+db.OwnerRole+`"`)
+	expectFinding(t, err, "may not create anything in schema terraform_postgres", `GRANT CREATE ON SCHEMA "terraform_postgres" TO "`+db.OwnerRole+`"`)
 }

@@ -85,9 +85,6 @@ func (s *Spec) inspect(ctx context.Context, tx pgx.Tx, env *stage.Env) (*inspect
 		return nil, err
 	}
 	if s.Mode == Drop && s.Archive {
-		if err := env.Ledger.CheckCreate(ctx, tx); err != nil {
-			return nil, err
-		}
 		if err := s.checkArchivable(ctx, tx, found.table); err != nil {
 			return nil, err
 		}
