@@ -225,8 +225,9 @@ func (c *crowd) checkEnd() {
 		c.runToEnd(p)
 	}
 	c.compareWithTwin(func(was row) []row {
-		all := c.model.fillings(was)
-		return all[len(all)-1:] // All changes are filled.
+		return slices.DeleteFunc(c.model.fillings(was), func(r row) bool {
+			return slices.ContainsFunc(c.model.changes, func(p *progress) bool { return (&job{set: p.forwards[0], knew: p.sync}).needs(0, r) })
+		})
 	})
 }
 
