@@ -38,6 +38,14 @@ func backfillOf(table, set string) string {
 }`
 }
 
+func syncOf(table, forward, more string) string {
+	return `resource "postgres_column_sync" "bad" {
+  table   = "` + table + `"
+  forward = { ` + forward + ` }
+  ` + more + `
+}`
+}
+
 func contractOf(table, column, more string) string {
 	return `resource "postgres_column_contract" "bad" {
   table            = "` + table + `"
@@ -91,6 +99,21 @@ func TestBadInputIsRefusedByThePlan(t *testing.T) {
 		"condition that is not boolean": {users, strings.Replace(backfillOf("t", `b = "a"`), "set ", "where = \"n\"\n  set ", 1), []string{"is of type integer, not boolean"}},
 		"volatile overwrite":            {users, strings.Replace(backfillOf("t", `b = "random()::text"`), "set ", "overwrite = true\n  set ", 1), []string{"is volatile"}},
 		"overwrite of what it reads":    {users, strings.Replace(backfillOf("t", `n = "n + 1"`), "set ", "overwrite = true\n  set ", 1), []string{`reads column "n", which the backfill overwrites`}},
+
+		"sync with a typo":           {users, syncOf("t", `b = "upper(aa)"`, ""), []string{"Expression for column public.t.b does not compile", "upper(aa)", "^"}},
+		"sync without a schema":      {users + "CREATE FUNCTION f(text) RETURNS text LANGUAGE sql AS 'SELECT $1'", syncOf("t", `b = "f(a)"`, ""), []string{"does not compile", "needs its schema"}},
+		"sync that reads itself":     {users, syncOf("t", `b = "a || b"`, ""), []string{`reads column "b" of its own side`}},
+		"sync that is volatile":      {users, syncOf("t", `b = "a || random()"`, ""), []string{"is volatile"}},
+		"sync that fails on a row":   {users, syncOf("t", `n = "a::int"`, ""), []string{"fails on a row of the table", "invalid input syntax"}},
+		"new_wins without a reverse": {users, syncOf("t", `b = "a"`, `conflict = "new_wins"`), []string{"Conflict policy new_wins needs reverse"}},
+		"policy that there is not":   {users, syncOf("t", `b = "a"`, `conflict = "last_wins"`), []string{"keep_both", "last_wins"}},
+		"reverse of another column":  {users, syncOf("t", `b = "a"`, `reverse = { n = "length(b)" }`), []string{"Column public.t.n is not on the old side"}},
+		"quiet_for without a unit":   {users, contractOf("t", "b", `quiet_for = "24"`), []string{"24"}},
+		"drop without a primary key": {"CREATE TABLE t (a text, b text)", contractOf("t", "b", `mode = "drop"`), []string{"has no primary key to archive by", "archive = false"}},
+		"usage of an unknown column": {users, `data "postgres_column_usage" "bad" { 
+  table   = "t"
+  columns = ["nope"]
+}`, []string{"Column public.t.nope does not exist"}},
 
 		"contract of an unknown column":  {users, contractOf("t", "nope", ""), []string{"Column public.t.nope does not exist"}},
 		"contract of the primary key":    {users, contractOf("t", "id", ""), []string{"Column public.t.id is part of the primary key"}},

@@ -37,6 +37,7 @@ func newColumnSync() resource.Resource {
 			known: func(m *syncModel) bool {
 				return known(m.Schema, m.Table, m.Forward, m.Reverse, m.Conflict, m.EnableAlways)
 			},
+			validate:     validateSync,
 			spec:         syncSpec,
 			identify:     func(s *dualwrite.Spec) string { return dualwrite.ID(s.Table, s.Forward) },
 			sameSpec:     func(a, b *dualwrite.Spec) bool { return reflect.DeepEqual(a, b) },
@@ -90,6 +91,14 @@ func syncSchema(ctx context.Context) schema.Schema {
 		})
 }
 
+func validateSync(m *syncModel) (diags diag.Diagnostics) {
+	if m.Conflict.ValueString() == string(dualwrite.NewWins) && m.Reverse.IsNull() {
+		diags.AddAttributeError(path.Root("conflict"), "Conflict policy new_wins needs reverse",
+			"It computes the old side from the new one, and nothing says how. Set reverse, or another policy.")
+	}
+	return diags
+}
+
 func syncSpec(ctx context.Context, env *stage.Env, m, _ *syncModel) (*dualwrite.Spec, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	spec := &dualwrite.Spec{
@@ -98,10 +107,6 @@ func syncSpec(ctx context.Context, env *stage.Env, m, _ *syncModel) (*dualwrite.
 	}
 	diags.Append(m.Forward.ElementsAs(ctx, &spec.Forward, false)...)
 	diags.Append(m.Reverse.ElementsAs(ctx, &spec.Reverse, false)...)
-	if spec.Conflict == dualwrite.NewWins && len(spec.Reverse) == 0 {
-		diags.AddAttributeError(path.Root("conflict"), "Conflict policy new_wins needs reverse",
-			"It computes the old side from the new one, and nothing says how. Set reverse, or another policy.")
-	}
 	return spec, diags
 }
 

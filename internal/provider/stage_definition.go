@@ -21,6 +21,8 @@ type definition[M any, S stage.Stage[O], O any] struct {
 	schema func(ctx context.Context) schema.Schema
 	// known reports whether the plan says all that the stage depends on.
 	known func(m *M) bool
+	// validate checks what the configuration alone can tell, without a database; nil when the schema says it all.
+	validate func(m *M) diag.Diagnostics
 	// spec returns the stage that the model describes. prior is the model in the state, or nil. The ID may be empty.
 	spec func(ctx context.Context, env *stage.Env, m, prior *M) (S, diag.Diagnostics)
 	// identify returns the identity of a new stage.

@@ -38,6 +38,18 @@ func (r *stageResource[M, PM, S, O]) Schema(ctx context.Context, _ resource.Sche
 	resp.Schema = r.schema(ctx)
 }
 
+// ValidateConfig checks the configuration offline.
+func (r *stageResource[M, PM, S, O]) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	if r.validate == nil {
+		return
+	}
+	var m M
+	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
+	if !resp.Diagnostics.HasError() {
+		resp.Diagnostics.Append(r.validate(&m)...)
+	}
+}
+
 // Configure takes what the provider hands out.
 func (r *stageResource[M, PM, S, O]) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
 	if req.ProviderData == nil {
