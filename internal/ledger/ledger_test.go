@@ -222,7 +222,7 @@ func TestContractRetiresWhatItTakesAwayFrom(t *testing.T) {
 	if got := retired(); got != reader.Key {
 		t.Errorf("retired: %q, want %q", got, reader.Key)
 	}
-	inTx(t, db, func(tx pgx.Tx) error { return theLedger.Reinstate(t.Context(), tx, contract) })
+	inTx(t, db, func(tx pgx.Tx) error { return theLedger.ReinstateKind(t.Context(), tx, contract.ID, reader.Kind) })
 	if got := retired(); got != "" {
 		t.Errorf("still retired: %q", got)
 	}

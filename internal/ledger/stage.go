@@ -140,11 +140,6 @@ func (l Ledger) Retire(ctx context.Context, tx pgx.Tx, contract *Stage, columns 
 		contract.ID, contract.TableOID, columns)
 }
 
-// Reinstate undoes Retire.
-func (l Ledger) Reinstate(ctx context.Context, tx pgx.Tx, contract *Stage) error {
-	return l.exec(ctx, tx, `UPDATE `+l.table("stage")+` SET retired_by = NULL, updated_at = now() WHERE retired_by = $1`, contract.ID)
-}
-
 func (l Ledger) exec(ctx context.Context, tx pgx.Tx, sql string, args ...any) error {
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return l.explain(fmt.Errorf("write the ledger: %w", err))

@@ -26,6 +26,16 @@ func QuoteAll(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
+// Literal returns text as an SQL constant, for statements that take no parameters. The E form of one with a backslash means the same
+// whatever standard_conforming_strings is in the session that runs it.
+func Literal(text string) string {
+	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	if strings.Contains(text, `\`) {
+		quoted = "E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	}
+	return quoted
+}
+
 // TextArray returns the text form of an array of type text[].
 func TextArray(elements []string) string {
 	quoted := make([]string, len(elements))

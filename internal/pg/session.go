@@ -79,7 +79,7 @@ func (s Session) String() string {
 // Remedy is the statement with which an operator can end the session.
 func (s Session) Remedy() string {
 	if s.PID == 0 {
-		return fmt.Sprintf("ROLLBACK PREPARED '%s';", strings.ReplaceAll(s.Application, "'", "''"))
+		return fmt.Sprintf("ROLLBACK PREPARED %s;", Literal(s.Application))
 	}
 	return fmt.Sprintf("SELECT pg_terminate_backend(%d);", s.PID)
 }

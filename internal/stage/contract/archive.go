@@ -152,7 +152,8 @@ func (c *copyTask) create() []string {
 		fmt.Sprintf("CREATE TABLE %s AS\nSELECT %s\n  FROM %s AS %s\n  WITH NO DATA", table.SQL(), strings.Join(outputs, ", "), c.spec.Table.SQL(),
 			pg.Quote(c.spec.Table.Name)),
 		fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table.SQL(), pg.QuoteAll(c.key)),
-		fmt.Sprintf("COMMENT ON TABLE %s IS 'What the contract %s has dropped; its undo needs it'", table.SQL(), strings.ReplaceAll(c.spec.ID, "'", "''")),
+		fmt.Sprintf("COMMENT ON TABLE %s IS %s", table.SQL(),
+			pg.Literal(fmt.Sprintf("What the contract %s has dropped; its undo needs it", c.spec.ID))),
 	}
 }
 

@@ -77,7 +77,7 @@ func (b *belonging) describe() []string {
 	case "statistics":
 		target = "STATISTICS " + own
 	}
-	return []string{fmt.Sprintf("COMMENT ON %s IS '%s'", target, strings.ReplaceAll(b.Comment, "'", "''"))}
+	return []string{fmt.Sprintf("COMMENT ON %s IS %s", target, pg.Literal(b.Comment))}
 }
 
 // refusal says that the server refuses an object for what is in the table or the database.

@@ -117,7 +117,7 @@ func (s *Spec) reject(b *block) {
 		b.line("IF %s THEN", disagree)
 		b.in(func() {
 			b.line("RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',")
-			b.line("  MESSAGE = %s,", literal(fmt.Sprintf("both sides of the sync of %s were changed, and they disagree", s.describe())))
+			b.line("  MESSAGE = %s,", pg.Literal(fmt.Sprintf("both sides of the sync of %s were changed, and they disagree", s.describe())))
 			b.line("  HINT = 'Write one side only: the trigger fills the other one.';")
 		})
 		b.line("END IF;")
@@ -127,10 +127,10 @@ func (s *Spec) reject(b *block) {
 
 // note tells the ledger who writes one side only, the first time in a transaction.
 func (s *Spec) note(b *block) {
-	setting := literal("terraform_postgres.noted" + s.hash())
+	setting := pg.Literal("terraform_postgres.noted" + s.hash())
 	b.line("IF gave_old <> gave_new AND current_setting(%s, true) IS DISTINCT FROM gave_old::text THEN", setting)
 	b.in(func() {
-		b.line("PERFORM %s(%s, gave_old, %s);", pg.TableName{Schema: s.Schema, Name: "note_writer"}.SQL(), literal(s.ID), setting)
+		b.line("PERFORM %s(%s, gave_old, %s);", pg.TableName{Schema: s.Schema, Name: "note_writer"}.SQL(), pg.Literal(s.ID), setting)
 	})
 	b.line("END IF;")
 }

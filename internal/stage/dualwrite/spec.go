@@ -119,15 +119,15 @@ func (s *Spec) dropFunction() string {
 // old side from the new one, because what a backfill writes is no news to the other side. Any other backfill counts as
 // a writer. The server computes all but the setting once for each statement.
 func (s *Spec) notFilling() string {
-	table := fmt.Sprintf("%s::regclass::oid::text", literal(s.Table.SQL()))
+	table := fmt.Sprintf("%s::regclass::oid::text", pg.Literal(s.Table.SQL()))
 	var keys []string
 	for _, column := range s.New() {
-		keys = append(keys, literal(stage.Fills(column)))
+		keys = append(keys, pg.Literal(stage.Fills(column)))
 		for _, old := range s.Old() {
-			keys = append(keys, literal(stage.FillsFrom(old, column)))
+			keys = append(keys, pg.Literal(stage.FillsFrom(old, column)))
 		}
 		if len(s.Reverse) == 0 { // Nobody has said which columns are the old side.
-			keys = append(keys, literal(stage.FillsReading(column)))
+			keys = append(keys, pg.Literal(stage.FillsReading(column)))
 		}
 	}
 	slices.Sort(keys)
@@ -136,14 +136,4 @@ func (s *Spec) notFilling() string {
 	}
 	return fmt.Sprintf("NOT coalesce(nullif(current_setting('%s', true), '')::text[]\n    && ARRAY[%s], false)", stage.FillingSetting,
 		strings.Join(keys, ",\n             "))
-}
-
-// literal renders a text constant. Writers of old may have set standard_conforming_strings to off, which changes what a
-// backslash means; the E form does not depend on it.
-func literal(text string) string {
-	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		quoted = " E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
 }
