@@ -14,7 +14,7 @@ import (
 // A second apply looks at the lease at any moment of what the first one writes. Neither may become the victim of a
 // deadlock.
 func TestBeginningDoesNotDeadlockWithTheHolder(t *testing.T) {
-	segments := []ledger.Segment{{Relation: 7, Filenode: 8, First: 0, End: 100}}
+	segments := []ledger.Segment{{Relation: 7, Filenode: 8, First: 0, End: 100, High: ledger.HashRange}}
 	steps := map[string][2]func(tx pgx.Tx, lease ledger.Lease) error{
 		"a new plan of the walk": {
 			func(tx pgx.Tx, lease ledger.Lease) error { return theLedger.DropSegments(t.Context(), tx, lease, 7) },

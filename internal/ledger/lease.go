@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 )
 
 // LeaseTTL is how long a lease lasts after its last renewal. A holder that was killed is replaced after that time;
@@ -62,11 +60,44 @@ func (l Ledger) TakeLease(ctx context.Context, tx pgx.Tx, stageID int64, holder 
 	return lease, l.exec(ctx, tx, `UPDATE `+l.table("segment")+` SET token = $2 WHERE stage_id = $1`, stageID, lease.Token)
 }
 
-// RenewLease extends the lease, or returns ErrLeaseLost.
-func (l Ledger) RenewLease(ctx context.Context, tx pgx.Tx, lease Lease) error {
-	return l.held(ctx, tx, `
-		UPDATE `+l.table("backfill")+` SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
-		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token, LeaseTTL.Seconds())
+// Report is what a running backfill says of itself.
+type Report struct {
+	RowsPerSecond float64
+	// HOTPercent is the share of new row versions that stayed in their page, or nil before there were any.
+	HOTPercent *float64
+	// LimitedBy is what decides the speed at the moment.
+	LimitedBy string
+	// Throttled is why batches wait, or "".
+	Throttled string
+	// Blockers are the sessions in the way, or "".
+	Blockers string
+}
+
+// Control is what operators ask of a running backfill.
+type Control struct {
+	Paused bool
+	// PausedBy is the role that paused it last.
+	PausedBy string
+	// MaxRowsPerSecond is 0 when nobody has asked for a rate.
+	MaxRowsPerSecond float64
+}
+
+// Heartbeat extends the lease, publishes the report and returns what operators ask for, or ErrLeaseLost.
+func (l Ledger) Heartbeat(ctx context.Context, tx pgx.Tx, lease Lease, r Report) (c Control, err error) {
+	err = tx.QueryRow(ctx, `
+		UPDATE `+l.table("backfill")+`
+		   SET lease_expires_at = clock_timestamp() + make_interval(secs => $3), rows_per_second = $4, hot_percent = $5,
+		       limited_by = $6, throttled = $7, blockers = $8
+		 WHERE stage_id = $1 AND token = $2
+		RETURNING desired = 'pause', desired_by, coalesce(max_rows_per_second, 0)`, lease.StageID, lease.Token, LeaseTTL.Seconds(),
+		r.RowsPerSecond, r.HOTPercent, r.LimitedBy, r.Throttled, r.Blockers).Scan(&c.Paused, &c.PausedBy, &c.MaxRowsPerSecond)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return c, ErrLeaseLost
+	case err != nil:
+		return c, l.explain(fmt.Errorf("write the ledger: %w", err))
+	}
+	return c, nil
 }
 
 // ReleaseLease ends the lease at once. One that was lost needs no release.
@@ -103,13 +134,21 @@ type Segment struct {
 	Filenode uint32
 	First    int64 // first page
 	End      int64 // first page after the segment
-	Next     int64 // first page that is not done
+	Next     int64 // first page that is not done in the current pass
+	// Low and High bound the rows of the current pass: the hashes of their addresses, of HashRange.
+	Low, High int16
 }
+
+// HashRange is one more than the largest hash that decides in which pass a row's turn is.
+const HashRange = 1024
+
+// Done reports whether all passes have reached the end.
+func (s Segment) Done() bool { return s.Next >= s.End && s.High >= HashRange }
 
 // Segments returns the segments of a backfill in heap order.
 func (l Ledger) Segments(ctx context.Context, tx pgx.Tx, stageID int64) ([]Segment, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT relation, filenode, first_page, end_page, next_page FROM `+l.table("segment")+`
+		SELECT relation, filenode, first_page, end_page, next_page, low, high FROM `+l.table("segment")+`
 		 WHERE stage_id = $1 ORDER BY relation, first_page`, stageID)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
@@ -120,10 +159,10 @@ func (l Ledger) Segments(ctx context.Context, tx pgx.Tx, stageID int64) ([]Segme
 // AddSegments adds segments to the walk of a backfill.
 func (l Ledger) AddSegments(ctx context.Context, tx pgx.Tx, lease Lease, segments []Segment) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{l.Schema, "segment"},
-		[]string{"stage_id", "relation", "filenode", "first_page", "end_page", "next_page", "token"},
+		[]string{"stage_id", "relation", "filenode", "first_page", "end_page", "next_page", "low", "high", "token"},
 		pgx.CopyFromSlice(len(segments), func(i int) ([]any, error) {
 			s := segments[i]
-			return []any{lease.StageID, s.Relation, s.Filenode, s.First, s.End, s.Next, lease.Token}, nil
+			return []any{lease.StageID, s.Relation, s.Filenode, s.First, s.End, s.Next, s.Low, s.High, lease.Token}, nil
 		}))
 	if err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
@@ -139,13 +178,14 @@ func (l Ledger) DropSegments(ctx context.Context, tx pgx.Tx, lease Lease, relati
 		 WHERE stage_id = $1`, lease.StageID, relation)
 }
 
-// Checkpoint records in the transaction of a batch that the segment is done up to next, or returns ErrLeaseLost, upon
-// which the caller must roll the batch back.
-func (l Ledger) Checkpoint(ctx context.Context, tx pgx.Tx, lease Lease, s Segment, next, rows int64) error {
+// Checkpoint records in the transaction of a batch how far the segment is and how many rows the batch has updated, or
+// returns ErrLeaseLost, upon which the caller must roll the batch back.
+func (l Ledger) Checkpoint(ctx context.Context, tx pgx.Tx, lease Lease, s Segment, rows int64) error {
 	return l.held(ctx, tx, `
-		UPDATE `+l.table("segment")+` SET next_page = $5, rows_updated = rows_updated + $6, updated_at = clock_timestamp()
+		UPDATE `+l.table("segment")+`
+		   SET next_page = $5, low = $6, high = $7, rows_updated = rows_updated + $8, updated_at = clock_timestamp()
 		 WHERE stage_id = $1 AND token = $2 AND relation = $3 AND first_page = $4`,
-		lease.StageID, lease.Token, s.Relation, s.First, next, rows)
+		lease.StageID, lease.Token, s.Relation, s.First, s.Next, s.Low, s.High, rows)
 }
 
 // CheckpointSweep records in the transaction of a batch how many rows the sweep has updated.
@@ -215,18 +255,50 @@ func (l Ledger) RowsUpdated(ctx context.Context, tx pgx.Tx, stageID int64) (rows
 
 // Progress is a line of the progress view.
 type Progress struct {
+	Table    string
+	Backfill string // the identity
+	// Status is complete, interrupted, paused, throttled, walk or sweep.
 	Status        string
 	Percent       float64
 	RowsUpdated   int64
 	RowsEstimated int64
 	PagesDone     int64
 	PagesTotal    int64
+	RowsPerSecond int64
+	// MaxRowsPerSecond is the rate that an operator asked for, or 0.
+	MaxRowsPerSecond int64
+	LimitedBy        string
+	Throttled        string
+	Blockers         string
+	HOTPercent       *float64
+	Holder           string
+	Note             string
+	Elapsed          time.Duration
+	// Remaining is an estimate, or nil.
+	Remaining *time.Duration
+	// SinceCheckpoint is nil before the first checkpoint.
+	SinceCheckpoint *time.Duration
 }
 
-// Progress returns how far a backfill is, as the progress view tells it.
-func (l Ledger) Progress(ctx context.Context, tx pgx.Tx, key string) (p Progress, err error) {
-	err = tx.QueryRow(ctx, `
-		SELECT status, percent::float8, rows_updated, rows_estimated, pages_done, pages_total FROM `+pg.TableName{Schema: l.Schema, Name: "progress"}.SQL()+`
-		 WHERE backfill = $1`, key).Scan(&p.Status, &p.Percent, &p.RowsUpdated, &p.RowsEstimated, &p.PagesDone, &p.PagesTotal)
-	return p, err
+// progressColumns are those of the view in the order of Progress.
+const progressColumns = `table_name, backfill, status, percent::float8, rows_updated, rows_estimated, pages_done, pages_total,
+       rows_per_second, max_rows_per_second, limited_by, throttled, blockers, hot_percent::float8, holder, note,
+       elapsed, remaining, since_checkpoint`
+
+// Progress returns how far a backfill is, as the progress view tells it, or pgx.ErrNoRows.
+func (l Ledger) Progress(ctx context.Context, tx pgx.Tx, key string) (Progress, error) {
+	rows, err := tx.Query(ctx, `SELECT `+progressColumns+` FROM `+l.table("progress")+` WHERE backfill = $1`, key)
+	if err != nil {
+		return Progress{}, l.explain(fmt.Errorf("read the ledger: %w", err))
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Progress])
+}
+
+// AllProgress returns how far each backfill is, ordered by table and identity. It needs the ledger to exist.
+func (l Ledger) AllProgress(ctx context.Context, tx pgx.Tx) ([]Progress, error) {
+	rows, err := tx.Query(ctx, `SELECT `+progressColumns+` FROM `+l.table("progress")+` ORDER BY table_name, backfill`)
+	if err != nil {
+		return nil, l.explain(fmt.Errorf("read the ledger: %w", err))
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Progress])
 }

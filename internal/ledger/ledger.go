@@ -188,6 +188,7 @@ func (l Ledger) migrate(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	m.Data["schema"] = pg.Quote(l.Schema)
+	m.Data["literal"] = pg.Literal(pg.Quote(l.Schema))
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func TestLeaseFencesOffItsFormerHolder(t *testing.T) {
 	db := open(t, database)
 	ensure(t, db)
 	stage := newStage("public.t/a")
-	segment := ledger.Segment{Relation: 7, Filenode: 8, First: 0, End: 100}
+	segment := ledger.Segment{Relation: 7, Filenode: 8, First: 0, End: 100, High: ledger.HashRange}
 	var first, second ledger.Lease
 	inTx(t, db, func(tx pgx.Tx) (err error) {
 		if err := theLedger.Put(t.Context(), tx, stage); err != nil {
@@ -162,8 +162,11 @@ func TestLeaseFencesOffItsFormerHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, use := range map[string]func(tx pgx.Tx, lease ledger.Lease) error{
-		"RenewLease": func(tx pgx.Tx, l ledger.Lease) error { return theLedger.RenewLease(t.Context(), tx, l) },
-		"Checkpoint": func(tx pgx.Tx, l ledger.Lease) error { return theLedger.Checkpoint(t.Context(), tx, l, segment, 10, 5) },
+		"Heartbeat": func(tx pgx.Tx, l ledger.Lease) error {
+			_, err := theLedger.Heartbeat(t.Context(), tx, l, ledger.Report{})
+			return err
+		},
+		"Checkpoint": func(tx pgx.Tx, l ledger.Lease) error { return theLedger.Checkpoint(t.Context(), tx, l, segment, 5) },
 		"CheckpointSweep": func(tx pgx.Tx, l ledger.Lease) error {
 			return theLedger.CheckpointSweep(t.Context(), tx, l, 5)
 		},
@@ -178,7 +181,8 @@ func TestLeaseFencesOffItsFormerHolder(t *testing.T) {
 		}
 	}
 	inTx(t, db, func(tx pgx.Tx) error {
-		if err := theLedger.Checkpoint(t.Context(), tx, second, segment, 40, 5); err != nil {
+		segment.Next = 40
+		if err := theLedger.Checkpoint(t.Context(), tx, second, segment, 5); err != nil {
 			return err
 		}
 		p, err := theLedger.Progress(t.Context(), tx, stage.Key)

@@ -147,7 +147,7 @@ func (w *table) undoSync(p *progress) {
 
 func (w *table) backfillSpec(j *job) *backfill.Spec {
 	set := j.set.sql()
-	return &backfill.Spec{ID: backfill.ID(w.name, set), Table: w.name, Set: set, Where: j.where(), Overwrite: j.overwrite, Workers: backfill.DefaultWorkers}
+	return &backfill.Spec{ID: backfill.ID(w.name, set), Table: w.name, Set: set, Where: j.where(), Overwrite: j.overwrite}
 }
 
 func (w *table) applyBackfill(p *progress) {

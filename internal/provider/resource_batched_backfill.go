@@ -85,7 +85,7 @@ func backfillSchema(ctx context.Context) schema.Schema {
 func backfillSpec(ctx context.Context, _ *stage.Env, m, _ *backfillModel) (*backfill.Spec, diag.Diagnostics) {
 	spec := &backfill.Spec{
 		ID: m.ID.ValueString(), Table: m.tableName(), Set: make(map[string]string), Overwrite: m.Overwrite.ValueBool(),
-		Where: m.Where.ValueString(), Workers: backfill.DefaultWorkers,
+		Where: m.Where.ValueString(),
 	}
 	return spec, m.Set.ElementsAs(ctx, &spec.Set, false)
 }

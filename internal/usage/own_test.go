@@ -25,7 +25,7 @@ func TestOwnStatements(t *testing.T) {
 		ID: dualwrite.ID(users, forward), Table: users, Forward: forward, Reverse: map[string]string{"full_name": "first_name"},
 		Conflict: dualwrite.KeepBoth, Schema: ledger.DefaultSchema,
 	}
-	fill := &backfill.Spec{ID: backfill.ID(users, forward), Table: users, Set: forward, Workers: 1}
+	fill := &backfill.Spec{ID: backfill.ID(users, forward), Table: users, Set: forward, Options: backfill.Options{Workers: 1}}
 	if _, err := sync.Check(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (s *Spec) begin(ctx context.Context, env *stage.Env) (*job, error) {
 }
 
 func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
-	j := &job{spec: s, env: env, pace: newPace(TargetDuration)}
+	j := &job{spec: s, env: env, pace: newPace(s.Options.targetDuration())}
 	err := env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
 		record, err := env.Ledger.LockStage(ctx, tx, ledger.BatchedBackfill, s.ID)
 		if err != nil {
@@ -213,7 +213,7 @@ func (j *job) readLimits(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("read deadlock_timeout: %w", err)
 	}
-	j.rowLockTimeout = min(TargetDuration, time.Duration(milliseconds)*time.Millisecond/2)
+	j.rowLockTimeout = min(j.spec.Options.targetDuration(), time.Duration(milliseconds)*time.Millisecond/2)
 	return nil
 }
 
@@ -259,7 +259,8 @@ func (j *job) renewLease(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		err := j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
-			return j.env.Ledger.RenewLease(ctx, tx, j.lease)
+			_, err := j.env.Ledger.Heartbeat(ctx, tx, j.lease, ledger.Report{})
+			return err
 		})
 		if errors.Is(err, ledger.ErrLeaseLost) {
 			return err

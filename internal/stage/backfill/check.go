@@ -172,7 +172,7 @@ func (s *Spec) forecast(ctx context.Context, tx pgx.Tx, env *stage.Env, table *p
 	summary := fmt.Sprintf("Backfill of %s updates %s", s.describe(), rows)
 	lines := []string{fmt.Sprintf("The table has %s in %s pages. Each batch is a transaction of its own of about %s that takes row locks "+
 		"only; it can be interrupted at any time and goes on where it stopped.",
-		humanize.IBytes(uint64(max(table.Bytes, 0))), humanize.Comma(table.Pages()), TargetDuration)}
+		humanize.IBytes(uint64(max(table.Bytes, 0))), humanize.Comma(table.Pages()), s.Options.targetDuration())}
 	if record != nil && record.Status == ledger.Running && s.continues(record, table) {
 		p, err := env.Ledger.Progress(ctx, tx, s.ID)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {

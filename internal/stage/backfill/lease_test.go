@@ -124,7 +124,7 @@ func TestSessionOfAHostThatIsGoneIsWaitedOut(t *testing.T) {
 	countUpdates(t, db, "people")
 	proxy, connString := pgtest.NewProxy(t, db)
 	gone, heir, spec := newEnv(t, connString), newEnv(t, db.ConnString()), peopleSpec()
-	spec.Workers = 1
+	spec.Options.Workers = 1
 	stalled, resumed := make(chan struct{}), make(chan struct{})
 	resume := sync.OnceFunc(func() { close(resumed) })
 	defer resume()

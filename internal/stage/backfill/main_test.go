@@ -33,7 +33,7 @@ func specOf(table string, set map[string]string) *backfill.Spec {
 }
 
 func specIn(table pg.TableName, set map[string]string) *backfill.Spec {
-	return &backfill.Spec{ID: backfill.ID(table, set), Table: table, Set: set, Workers: backfill.DefaultWorkers}
+	return &backfill.Spec{ID: backfill.ID(table, set), Table: table, Set: set}
 }
 
 // apply runs a backfill that must complete.

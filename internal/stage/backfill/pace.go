@@ -7,8 +7,6 @@ import (
 
 // The rules of the pace. Size follows the rate of the last batches; only statement_timeout bounds the first bad one.
 const (
-	// TargetDuration is how long one transaction should take, and so how long a writer may wait for a row.
-	TargetDuration = 100 * time.Millisecond
 	// startPages is the window of the first batch.
 	startPages = 4
 	// maxPages caps a window: pages without work are passed fast, and those after them may be full of it.

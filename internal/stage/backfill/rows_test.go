@@ -45,7 +45,6 @@ func TestRows(t *testing.T) {
 			 UPDATE t SET a = NULL WHERE id % 4 = 3`,
 			&backfill.Spec{
 				ID: "t", Table: pg.TableName{Schema: "public", Name: "t"}, Set: map[string]string{"b": "a"}, Overwrite: true,
-				Workers: backfill.DefaultWorkers,
 			},
 			`SELECT count(*) FROM t WHERE b IS DISTINCT FROM a`, 2000,
 		},
@@ -54,7 +53,7 @@ func TestRows(t *testing.T) {
 			 INSERT INTO t SELECT i, 'a' FROM generate_series(1, 1000) AS i`,
 			&backfill.Spec{
 				ID: "t", Table: pg.TableName{Schema: "public", Name: "t"}, Set: map[string]string{"b": "a"},
-				Where: "id <= 10 OR id > 990 -- both ends", Workers: backfill.DefaultWorkers,
+				Where: "id <= 10 OR id > 990 -- both ends",
 			},
 			`SELECT count(*) FROM t WHERE (b IS NOT NULL) <> (id <= 10 OR id > 990)`, 20,
 		},

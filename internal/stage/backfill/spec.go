@@ -26,12 +26,11 @@ type Spec struct {
 	// Explained is a condition under which a row needs no work although a target is NULL, or "". The stage finds it out by
 	// itself (dualwrite.Explained).
 	Explained string `json:",omitempty"`
-	// Workers is how many batches run at the same time.
-	Workers int
+	// QuietTriggers keeps the table's own triggers from firing for the rows that are filled.
+	QuietTriggers bool `json:",omitempty"`
+	// Options say how fast it may go. They do not change what it does.
+	Options Options
 }
-
-// DefaultWorkers is measured to double the speed of one worker without crowding out the application.
-const DefaultWorkers = 2
 
 // ID returns the identity of a backfill of these columns.
 func ID(table pg.TableName, set map[string]string) string {

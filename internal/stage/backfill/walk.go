@@ -35,7 +35,7 @@ func (j *job) walk(ctx context.Context) error {
 	group.Go(func() error {
 		defer close(queue)
 		for _, s := range segments {
-			if s.Next >= s.End {
+			if s.Done() {
 				continue
 			}
 			select {
@@ -48,7 +48,7 @@ func (j *job) walk(ctx context.Context) error {
 	})
 	var rows atomic.Int64
 	started := time.Now()
-	for range max(j.spec.Workers, 1) {
+	for range j.spec.Options.workers() {
 		group.Go(func() error {
 			for s := range queue {
 				if err := j.walkSegment(ctx, leaves[s.Relation], s, &rows); err != nil {
@@ -85,7 +85,7 @@ func (j *job) plan(ctx context.Context) (table *pg.Table, segments []ledger.Segm
 				j.env.Log.WarnContext(ctx, "relation was rewritten, walking it again", "relation", leaf.Name.String())
 				known = nil
 			}
-			wanted := extend(known, leaf, j.spec.Workers)
+			wanted := extend(known, leaf, j.spec.Options.workers())
 			if len(wanted) != len(known) {
 				if err := j.putSegments(ctx, tx, leaf, known, wanted); err != nil {
 					return err
@@ -131,7 +131,7 @@ func extend(known []ledger.Segment, leaf pg.Leaf, workers int) []ledger.Segment 
 	for ; start < leaf.Pages; start += length {
 		known = append(known, ledger.Segment{
 			Relation: leaf.OID, Filenode: leaf.Filenode,
-			First: start, Next: start, End: min(start+length, leaf.Pages),
+			First: start, Next: start, End: min(start+length, leaf.Pages), Low: 0, High: ledger.HashRange,
 		})
 	}
 	return known
@@ -165,7 +165,11 @@ func (j *job) window(ctx context.Context, leaf pg.TableName, s ledger.Segment, e
 		started := time.Now()
 		pages := end - s.Next
 		rows, err = j.batch(ctx, pages == 1, j.spec.updateWindow(leaf), []any{tid(s.Next), tid(end)},
-			func(tx pgx.Tx, rows int64) error { return j.env.Ledger.Checkpoint(ctx, tx, j.lease, s, end, rows) })
+			func(tx pgx.Tx, rows int64) error {
+				done := s
+				done.Next = end
+				return j.env.Ledger.Checkpoint(ctx, tx, j.lease, done, rows)
+			})
 		switch {
 		case err == nil:
 			j.pace.done(pages, time.Since(started))
@@ -192,7 +196,8 @@ func (j *job) window(ctx context.Context, leaf pg.TableName, s ledger.Segment, e
 // pass leaves pages to the sweep.
 func (j *job) pass(ctx context.Context, s ledger.Segment, end int64) error {
 	return j.record(ctx, func(tx pgx.Tx) error {
-		return j.env.Ledger.Checkpoint(ctx, tx, j.lease, s, end, 0)
+		s.Next = end
+		return j.env.Ledger.Checkpoint(ctx, tx, j.lease, s, 0)
 	})
 }
 

@@ -58,7 +58,7 @@ func oneWaySync() *dualwrite.Spec {
 
 func nameBackfill() *backfill.Spec {
 	set := nameSync().Forward
-	return &backfill.Spec{ID: backfill.ID(tableName("users"), set), Table: tableName("users"), Set: set, Workers: 1}
+	return &backfill.Spec{ID: backfill.ID(tableName("users"), set), Table: tableName("users"), Set: set, Options: backfill.Options{Workers: 1}}
 }
 
 // createUsers makes a table of names of which one in ten has two spaces, and one in seven is NULL.

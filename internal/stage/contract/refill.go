@@ -53,7 +53,7 @@ func (s *Spec) refill(ctx context.Context, env *stage.Env, found *inspection) (m
 		if len(spec.Set) == 0 {
 			continue
 		}
-		spec.Table, spec.Workers = s.Table, backfill.DefaultWorkers
+		spec.Table = s.Table
 		_, err := spec.Apply(ctx, quietly)
 		if spec.Overwrite && pg.SQLState(err) == stateNoOperator {
 			missing = append(missing, finding.New(fmt.Sprintf("Column %s is back, but empty", s.Table.Column(stage.SortedKeys(spec.Set)[0])),

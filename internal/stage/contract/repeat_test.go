@@ -39,7 +39,7 @@ func TestTwentyRoundsUnderWriters(t *testing.T) {
 		Columns: map[string]stageexpand.Column{"first_name": {Type: "text"}, "last_name": {Type: "text"}},
 	}
 	sync := syncOf("users", map[string]string{"first_name": pgtest.FirstName, "last_name": pgtest.LastName}, map[string]string{"full_name": pgtest.FullName})
-	filled := &backfill.Spec{ID: sync.ID, Table: sync.Table, Set: sync.Forward, Workers: 2}
+	filled := &backfill.Spec{ID: sync.ID, Table: sync.Table, Set: sync.Forward}
 	deploy := func(g pgtest.Generation) {
 		t.Helper()
 		if err := users.SetGeneration(t.Context(), g); err != nil {

@@ -204,7 +204,7 @@ func TestBackfillsPassBy(t *testing.T) {
 	apply(t, env, spec)
 	fill := func(set map[string]string) {
 		t.Helper()
-		job := &backfill.Spec{ID: backfill.ID(spec.Table, set), Table: spec.Table, Set: set, Workers: 1}
+		job := &backfill.Spec{ID: backfill.ID(spec.Table, set), Table: spec.Table, Set: set, Options: backfill.Options{Workers: 1}}
 		if _, err := job.Apply(t.Context(), env); err != nil {
 			t.Fatal(err)
 		}
