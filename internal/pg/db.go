@@ -46,6 +46,9 @@ func (db *DB) With(settings ...Setting) *DB {
 	return &DB{sessions: db.sessions, always: slices.Concat(db.always, settings)}
 }
 
+// ApplicationName is what the sessions call themselves.
+func (db *DB) ApplicationName() string { return db.settings.ApplicationName }
+
 // Close ends all sessions.
 func (db *DB) Close() {
 	db.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -13,6 +14,7 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/load"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
@@ -27,8 +29,8 @@ type State struct {
 
 var _ stage.Stage[State] = (*Spec)(nil)
 
-// Apply runs the backfill to its end, or from where an earlier Apply stopped. When ctx ends first, it returns ctx's
-// error together with what has been done.
+// Apply runs the backfill to its end, or from where an earlier Apply stopped. When the apply_budget is spent first, the
+// state that it returns is still running; when ctx ends first, it returns ctx's error together with what has been done.
 func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 	if err := env.Ledger.Ensure(ctx, env.DB); err != nil {
 		return State{}, err
@@ -45,7 +47,7 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 	rows, endErr := j.end(ctx)
 	state.RowsUpdated = rows
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errBudgetSpent) && ctx.Err() == nil:
 		return state, endErr
 	case ctx.Err() != nil:
 		return state, ctx.Err()
@@ -118,7 +120,7 @@ func (s *Spec) begin(ctx context.Context, env *stage.Env) (*job, error) {
 }
 
 func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
-	j := &job{spec: s, env: env, pace: newPace(s.Options.targetDuration())}
+	j := &job{spec: s, env: env, pace: newPace(s.Options.targetDuration()), interleaving: newInterleaving()}
 	err := env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
 		record, err := env.Ledger.LockStage(ctx, tx, ledger.BatchedBackfill, s.ID)
 		if err != nil {
@@ -155,9 +157,22 @@ func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
 				return err
 			}
 		}
-		return j.readLimits(ctx, tx)
+		if err := j.readLimits(ctx, tx); err != nil {
+			return err
+		}
+		relations := make([]uint32, len(table.Leaves))
+		for i, leaf := range table.Leaves {
+			relations[i] = leaf.OID
+		}
+		j.monitor = load.NewMonitor(env.DB, s.Options.throttle(), relations, env.Log)
+		return nil
 	})
-	return j, err
+	if err != nil {
+		return nil, err
+	}
+	j.settings = j.batchSettings()
+	j.gate = newGate(s.Options, j.monitor.Verdict, time.Now())
+	return j, nil
 }
 
 func (s *Spec) record(table *pg.Table, reads []string) (*ledger.Stage, error) {
@@ -185,6 +200,17 @@ type job struct {
 	env   *stage.Env
 	lease ledger.Lease
 	pace  *pace
+	gate  *gate
+	// interleaving chooses the passes of the walk, of which no more than mostPasses pay, by the OID of the leaf.
+	interleaving *interleaving
+	mostPasses   map[uint32]int
+	monitor      *load.Monitor
+	// rows is how many rows this apply has updated.
+	rows atomic.Int64
+	// done and total are how far the walk is, in pages times ledger.HashRange.
+	done, total atomic.Int64
+	// settings hold for every batch.
+	settings []pg.Setting
 	// filling tells a sync of the same columns to take no notice of the batches.
 	filling pg.Setting
 	// provenBefore means that an earlier run was complete: look first, walk only if there is much to do.
@@ -213,15 +239,32 @@ func (j *job) readLimits(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("read deadlock_timeout: %w", err)
 	}
-	j.rowLockTimeout = min(j.spec.Options.targetDuration(), time.Duration(milliseconds)*time.Millisecond/2)
+	j.rowLockTimeout = min(j.spec.Options.targetDuration()/2, time.Duration(milliseconds)*time.Millisecond/2)
 	return nil
 }
 
-// run walks, then proves and sweeps until no row is left, while the lease is renewed.
+// budgetGrace is how long what runs when the apply_budget is spent has to end by itself. Only a proof takes longer.
+const budgetGrace = 2 * time.Second
+
+// run walks, then proves and sweeps until no row is left, while the lease is renewed and the server's load is watched.
 func (j *job) run(ctx context.Context) error {
+	if !j.gate.closes.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, j.gate.closes.Add(budgetGrace), errBudgetSpent)
+		defer cancel()
+	}
+	err := j.runUntilDone(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errBudgetSpent) {
+		return errBudgetSpent
+	}
+	return err
+}
+
+func (j *job) runUntilDone(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	working, stop := context.WithCancel(ctx)
-	group.Go(func() error { return j.renewLease(working) })
+	group.Go(func() error { return j.heartbeat(working) })
+	group.Go(func() error { return j.monitor.Run(working) })
 	group.Go(func() error {
 		defer stop()
 		return j.work(working)
@@ -243,30 +286,6 @@ func (j *job) work(ctx context.Context) error {
 		done, err := j.finish(ctx, maxSweeps)
 		if err != nil || done {
 			return err
-		}
-	}
-}
-
-// renewLease extends the lease until ctx ends. A renewal that fails is tried again: the fencing token, not the clock,
-// is what keeps two runs apart.
-func (j *job) renewLease(ctx context.Context) error {
-	ticker := time.NewTicker(ledger.LeaseTTL / 4)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		err := j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
-			_, err := j.env.Ledger.Heartbeat(ctx, tx, j.lease, ledger.Report{})
-			return err
-		})
-		if errors.Is(err, ledger.ErrLeaseLost) {
-			return err
-		}
-		if err != nil && ctx.Err() == nil {
-			j.env.Log.WarnContext(ctx, "lease not renewed", "backfill", j.spec.ID, "error", err)
 		}
 	}
 }

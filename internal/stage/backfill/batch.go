@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,32 +22,87 @@ const (
 	smallestTimeout = time.Minute
 )
 
-// batch runs one statement of the backfill and its checkpoint in one transaction: both happen or neither. It returns the
-// number of rows updated.
-func (j *job) batch(ctx context.Context, smallest bool, sql string, args []any, checkpoint func(tx pgx.Tx, rows int64) error) (rows int64, err error) {
+// batch is what one transaction of the backfill has done.
+type batch struct {
+	rows    int64
+	updates tally
+	// took is the time of the transaction, without what it waited for at the gate.
+	took time.Duration
+	// wal is how much the whole cluster has written meanwhile, in bytes: at least what the batch has.
+	wal int64
+}
+
+// counters are read before and after a batch, in its transaction. The server counts a transaction's own updates of a
+// relation as they happen, unless track_counts is off.
+const counters = `SELECT coalesce(pg_stat_get_xact_tuples_updated($1), 0), coalesce(pg_stat_get_xact_tuples_hot_updated($1), 0),
+       pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`
+
+// update runs one statement of the backfill over a leaf and its checkpoint in one transaction: both happen or neither. It
+// waits at the gate for its turn, and afterwards for what it has to pay.
+func (j *job) update(ctx context.Context, leaf pg.Leaf, smallest bool, sql string, args []any, checkpoint func(tx pgx.Tx, rows int64) error) (b batch, err error) {
 	limit := overrun * j.pace.target
 	if smallest {
 		limit = smallestTimeout
 	}
+	settings := slices.Concat(j.settings, []pg.Setting{
+		pg.Timeout("statement_timeout", limit), {Name: "application_name", Value: j.applicationName()},
+	})
+	started := time.Now()
+	err = j.env.DB.Tx(ctx, pgx.TxOptions{}, settings, func(tx pgx.Tx) error {
+		defer j.monitor.Track(tx.Conn().PgConn().PID())()
+		var before, after batch
+		if err := before.count(ctx, tx, leaf); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		b.rows = tag.RowsAffected()
+		if err := checkpoint(tx, b.rows); err != nil {
+			return err
+		}
+		if err := after.count(ctx, tx, leaf); err != nil {
+			return err
+		}
+		b.updates = tally{after.updates.updates - before.updates.updates, after.updates.hot - before.updates.hot}
+		b.wal = after.wal - before.wal
+		return nil
+	})
+	if err != nil {
+		return batch{}, err
+	}
+	b.took = time.Since(started)
+	j.interleaving.note(b.updates)
+	j.rows.Add(b.rows)
+	return b, nil
+}
+
+func (b *batch) count(ctx context.Context, tx pgx.Tx, leaf pg.Leaf) error {
+	err := tx.QueryRow(ctx, counters, leaf.OID).Scan(&b.updates.updates, &b.updates.hot, &b.wal)
+	if err != nil {
+		return fmt.Errorf("read the counters of %s: %w", leaf.Name, err)
+	}
+	return nil
+}
+
+// batchSettings hold for every batch.
+func (j *job) batchSettings() []pg.Setting {
 	settings := []pg.Setting{
 		// Row-level security must be an error here, never a silent subset of the rows.
 		{Name: "row_security", Value: "off"},
 		j.filling,
 		pg.Timeout("lock_timeout", j.rowLockTimeout),
-		pg.Timeout("statement_timeout", limit),
+		// A batch and its checkpoint are lost together or not at all, and the end of the backfill is written in a transaction
+		// that waits for the disk, and so for all before it. Writers wait shorter for rows of a batch that does not.
+		{Name: "synchronous_commit", Value: "off"},
+		// A batch is too short for what a compilation takes.
+		{Name: "jit", Value: "off"},
 	}
-	err = j.env.DB.Tx(ctx, pgx.TxOptions{}, settings, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		rows = tag.RowsAffected()
-		return checkpoint(tx, rows)
-	})
-	if err != nil {
-		return 0, err
+	if j.spec.QuietTriggers {
+		settings = append(settings, pg.Setting{Name: "session_replication_role", Value: "replica"})
 	}
-	return rows, nil
+	return settings
 }
 
 // mayShrink reports whether a smaller batch may succeed, or at least narrows down the row that fails.

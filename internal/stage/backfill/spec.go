@@ -8,6 +8,7 @@ import (
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
@@ -82,6 +83,14 @@ func (s *Spec) update(leaf pg.TableName, rows string) string {
 func (s *Spec) updateWindow(leaf pg.TableName) string {
 	alias := pg.Quote(s.Table.Name)
 	return s.update(leaf, fmt.Sprintf("%s.ctid >= $1::tid AND %s.ctid < $2::tid", alias, alias))
+}
+
+// updateShare is the batch of a pass over a share of the rows: those of the window whose addresses hash below $3, of
+// ledger.HashRange.
+func (s *Spec) updateShare(leaf pg.TableName) string {
+	alias := pg.Quote(s.Table.Name)
+	return s.update(leaf, fmt.Sprintf("%s.ctid >= $1::tid AND %s.ctid < $2::tid\n   AND pg_catalog.hashtid(%s.ctid) & %d < $3", alias, alias, alias,
+		ledger.HashRange-1))
 }
 
 // updateRows is the batch of the sweep: the rows whose keys are in the arrays $1, $2 and so on, one for each column of the

@@ -50,11 +50,14 @@ func (j *job) sweep(ctx context.Context, left []leftover, deadline time.Time) (l
 func (j *job) sweepBatch(ctx context.Context, l leftover, deadline time.Time) (done int64, locked *leftover, err error) {
 	var lost reconnects
 	for {
-		done, err = j.batch(ctx, len(l.rows) == 1, j.spec.updateRows(l.leaf.Name, l.key), l.arguments(),
+		if _, err := j.gate.enter(ctx); err != nil {
+			return 0, nil, err
+		}
+		b, err := j.update(ctx, l.leaf, len(l.rows) == 1, j.spec.updateRows(l.leaf.Name, l.key), l.arguments(),
 			func(tx pgx.Tx, rows int64) error { return j.env.Ledger.CheckpointSweep(ctx, tx, j.lease, rows) })
 		switch {
 		case err == nil:
-			return done, nil, nil
+			return b.rows, nil, j.gate.leave(ctx, b.rows, b.took)
 		case lost.again(ctx, err):
 		case j.isGone(ctx, err, l.leaf):
 			return 0, nil, nil
