@@ -261,6 +261,10 @@ func (j *job) run(ctx context.Context) error {
 }
 
 func (j *job) runUntilDone(ctx context.Context) error {
+	// What operators asked for before counts from the first batch on.
+	if err := j.beat(ctx, j.report(time.Now(), 0)); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	working, stop := context.WithCancel(ctx)
 	group.Go(func() error { return j.heartbeat(working) })

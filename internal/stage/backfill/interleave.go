@@ -125,7 +125,7 @@ func (i *interleaving) isUseless(now time.Time) bool {
 
 // nextPass returns the end of the pass that begins at low, in hashes.
 func nextPass(low int16, passes int) (high int16) {
-	share := ledger.HashRange / max(passes, 1)
+	share := max(ledger.HashRange/max(passes, 1), 1)
 	end := int(low) + share
 	if end > ledger.HashRange-share/2 { // what a division leaves over is no pass of its own
 		end = ledger.HashRange
