@@ -227,7 +227,7 @@ func (l Ledger) SetPhase(ctx context.Context, tx pgx.Tx, lease Lease, phase Phas
 		lease.StageID, lease.Token, phase, note)
 }
 
-// Finish records that the backfill is complete, ends the lease and drops the segments. The stage comes first, as in every
+// Finish records that the backfill is complete, ends the lease, drops the segments and forgets what operators asked for. The stage comes first, as in every
 // transaction that writes both: one that takes the lease at the same time would otherwise deadlock with it.
 func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease) error {
 	if err := l.SetStatus(ctx, tx, lease.StageID, Complete); err != nil {
@@ -237,6 +237,7 @@ func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease) error {
 		WITH gone AS (DELETE FROM `+l.table("segment")+` WHERE stage_id = $1 RETURNING rows_updated)
 		UPDATE `+l.table("backfill")+`
 		   SET phase = 'complete', note = '', lease_expires_at = NULL, completed_at = clock_timestamp(),
+		       desired = 'run', max_rows_per_second = NULL, -- A later run is another matter.
 		       completed_xmax = pg_snapshot_xmax(pg_current_snapshot()),
 		       rows_updated = rows_updated + (SELECT coalesce(sum(rows_updated), 0) FROM gone)
 		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token)
@@ -251,54 +252,4 @@ func (l Ledger) RowsUpdated(ctx context.Context, tx pgx.Tx, stageID int64) (rows
 		return 0, nil
 	}
 	return rows, err
-}
-
-// Progress is a line of the progress view.
-type Progress struct {
-	Table    string
-	Backfill string // the identity
-	// Status is complete, interrupted, paused, throttled, walk or sweep.
-	Status        string
-	Percent       float64
-	RowsUpdated   int64
-	RowsEstimated int64
-	PagesDone     int64
-	PagesTotal    int64
-	RowsPerSecond int64
-	// MaxRowsPerSecond is the rate that an operator asked for, or 0.
-	MaxRowsPerSecond int64
-	LimitedBy        string
-	Throttled        string
-	Blockers         string
-	HOTPercent       *float64
-	Holder           string
-	Note             string
-	Elapsed          time.Duration
-	// Remaining is an estimate, or nil.
-	Remaining *time.Duration
-	// SinceCheckpoint is nil before the first checkpoint.
-	SinceCheckpoint *time.Duration
-}
-
-// progressColumns are those of the view in the order of Progress.
-const progressColumns = `table_name, backfill, status, percent::float8, rows_updated, rows_estimated, pages_done, pages_total,
-       rows_per_second, max_rows_per_second, limited_by, throttled, blockers, hot_percent::float8, holder, note,
-       elapsed, remaining, since_checkpoint`
-
-// Progress returns how far a backfill is, as the progress view tells it, or pgx.ErrNoRows.
-func (l Ledger) Progress(ctx context.Context, tx pgx.Tx, key string) (Progress, error) {
-	rows, err := tx.Query(ctx, `SELECT `+progressColumns+` FROM `+l.table("progress")+` WHERE backfill = $1`, key)
-	if err != nil {
-		return Progress{}, l.explain(fmt.Errorf("read the ledger: %w", err))
-	}
-	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Progress])
-}
-
-// AllProgress returns how far each backfill is, ordered by table and identity. It needs the ledger to exist.
-func (l Ledger) AllProgress(ctx context.Context, tx pgx.Tx) ([]Progress, error) {
-	rows, err := tx.Query(ctx, `SELECT `+progressColumns+` FROM `+l.table("progress")+` ORDER BY table_name, backfill`)
-	if err != nil {
-		return nil, l.explain(fmt.Errorf("read the ledger: %w", err))
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[Progress])
 }

@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -113,6 +114,43 @@ func TestServerRestart(t *testing.T) {
 		if err := db.Server.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		db.Owner.Reset()
+		db.Super.Reset()
+	}
+	if result := <-done; result.err != nil {
+		t.Fatalf("apply: %v, want it to connect again", result.err)
+	}
+	expectNone(t, db, "wrong rows", wrongPeople)
+	expectEachOnce(t, db, spec, rows)
+}
+
+// A batch does not wait for the disk, so that a crash of the server may lose the last ones, each with its checkpoint.
+func TestServerCrash(t *testing.T) {
+	t.Parallel()
+	const rows = 8000
+	db := pgtest.NewDatabaseOn(t, pgtest.StartServer(t, pgtest.Options{Settings: map[string]string{
+		"wal_writer_delay": "10s", "restart_after_crash": "on",
+	}}))
+	createPeople(t, db, rows)
+	countUpdates(t, db, "people")
+	slow(t, db, "people")
+	env, spec := newEnv(t, db.ConnString()), peopleSpec()
+	done := applying(t.Context(), env, spec)
+	for _, at := range []int64{1000, 4000} {
+		waitForRows(t, db, spec, at, done)
+		pid := pgtest.QueryRow[int](t, db, `SELECT max(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%backfill%'`)
+		backend, err := os.FindProcess(pid)
+		if err == nil {
+			err = backend.Kill() // upon which the server starts all over, as after a crash
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the server is back", func() bool {
+			var gone bool // The list of sessions begins anew as well.
+			err := db.Owner.QueryRow(t.Context(), `SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`, pid).Scan(&gone)
+			return err == nil && gone
+		})
 		db.Owner.Reset()
 		db.Super.Reset()
 	}

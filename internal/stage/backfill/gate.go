@@ -58,6 +58,9 @@ func newGate(o Options, judge func(time.Time) load.Verdict, now time.Time) *gate
 func (g *gate) steer(c ledger.Control) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.control.Paused && !c.Paused && g.waits == limitedByPause {
+		g.waits, g.why = "", ""
+	}
 	g.control = c
 	limit := rate.Inf
 	if perSecond := g.perSecond(); perSecond > 0 {

@@ -200,4 +200,3 @@ func TestShapesOfTables(t *testing.T) {
 		}
 	}
 }
-
