@@ -158,12 +158,18 @@ func (s *Server) Stop() error {
 func (s *Server) configure(settings map[string]string) error {
 	all := maps.Clone(defaultSettings)
 	maps.Copy(all, settings)
+	return s.appendSettings(all)
+}
+
+// appendSettings sets what wins over whatever the configuration file says before.
+func (s *Server) appendSettings(settings map[string]string) error {
 	file, err := os.OpenFile(filepath.Join(s.directory, "data", "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if _, err := fmt.Fprintf(file, "%s = '%s'\n", name, strings.ReplaceAll(all[name], "'", "''")); err != nil {
+	quoted := strings.NewReplacer(`\`, `\\`, `'`, `''`)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if _, err := fmt.Fprintf(file, "%s = '%s'\n", name, quoted.Replace(settings[name])); err != nil {
 			return errors.Join(err, file.Close())
 		}
 	}

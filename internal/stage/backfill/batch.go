@@ -35,7 +35,7 @@ type batch struct {
 // counters are read before and after a batch, in its transaction. The server counts a transaction's own updates of a
 // relation as they happen, unless track_counts is off.
 const counters = `SELECT coalesce(pg_stat_get_xact_tuples_updated($1), 0), coalesce(pg_stat_get_xact_tuples_hot_updated($1), 0),
-       pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`
+       pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, pg_backend_pid()`
 
 // update runs one statement of the backfill over a leaf and its checkpoint in one transaction: both happen or neither. It
 // waits at the gate for its turn, and afterwards for what it has to pay.
@@ -49,11 +49,12 @@ func (j *job) update(ctx context.Context, leaf pg.Leaf, smallest bool, sql strin
 	})
 	started := time.Now()
 	err = j.env.DB.Tx(ctx, pgx.TxOptions{}, settings, func(tx pgx.Tx) error {
-		defer j.monitor.Track(tx.Conn().PgConn().PID())()
 		var before, after batch
-		if err := before.count(ctx, tx, leaf); err != nil {
+		pid, err := before.count(ctx, tx, leaf)
+		if err != nil {
 			return err
 		}
+		defer j.monitor.Track(pid)()
 		tag, err := tx.Exec(ctx, sql, args...)
 		if err != nil {
 			return err
@@ -62,7 +63,7 @@ func (j *job) update(ctx context.Context, leaf pg.Leaf, smallest bool, sql strin
 		if err := checkpoint(tx, b.rows); err != nil {
 			return err
 		}
-		if err := after.count(ctx, tx, leaf); err != nil {
+		if _, err := after.count(ctx, tx, leaf); err != nil {
 			return err
 		}
 		b.updates = tally{after.updates.updates - before.updates.updates, after.updates.hot - before.updates.hot}
@@ -78,12 +79,13 @@ func (j *job) update(ctx context.Context, leaf pg.Leaf, smallest bool, sql strin
 	return b, nil
 }
 
-func (b *batch) count(ctx context.Context, tx pgx.Tx, leaf pg.Leaf) error {
-	err := tx.QueryRow(ctx, counters, leaf.OID).Scan(&b.updates.updates, &b.updates.hot, &b.wal)
+// count reads the counters, and which server process it is: behind a pooler only the process itself knows.
+func (b *batch) count(ctx context.Context, tx pgx.Tx, leaf pg.Leaf) (pid uint32, err error) {
+	err = tx.QueryRow(ctx, counters, leaf.OID).Scan(&b.updates.updates, &b.updates.hot, &b.wal, &pid)
 	if err != nil {
-		return fmt.Errorf("read the counters of %s: %w", leaf.Name, err)
+		return 0, fmt.Errorf("read the counters of %s: %w", leaf.Name, err)
 	}
-	return nil
+	return pid, nil
 }
 
 // batchSettings hold for every batch.
