@@ -1,28 +1,24 @@
-// Command bench measures what the provider costs the application, on a throwaway server of its own. Everything is compared
-// with something else in the same run, because only ratios mean anything on a machine that others use too.
+// Command bench measures what a column change costs: how fast and how clean the backfill is beside the ways that people use
+// without it, and what the application feels meanwhile. It brings its own throwaway server. Everything is compared with
+// something else in the same run, because only ratios mean anything on a machine that others use too.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"strconv"
-
-	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
+	"slices"
+	"syscall"
 )
 
-type options struct {
-	rows   int
-	rounds int
-	major  int
-	json   string // a file for the figures, or ""
-}
-
 func main() {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(childMain())
+	}
 	chosen, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(0)
@@ -30,57 +26,54 @@ func main() {
 	if err != nil {
 		os.Exit(2) // the flag package has said why
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, chosen); err != nil {
+	if err := run(ctx, chosen, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // the server ends with the process
 	}
 }
 
-func parse(arguments []string) (options, error) {
-	var chosen options
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.IntVar(&chosen.rows, "rows", 100_000, "rows of each statement")
-	flags.IntVar(&chosen.rounds, "rounds", 3, "how often everything is measured; the fastest counts")
-	flags.StringVar(&chosen.json, "json", "", "file for the figures as JSON")
-	major, _ := strconv.Atoi(os.Getenv(pgtest.MajorVariable)) // what is not a number counts as not set
-	flags.IntVar(&chosen.major, "major", major, "PostgreSQL major, 14 to 18, or 0 for any; "+pgtest.MajorVariable+" does the same")
-	if err := flags.Parse(arguments); err != nil {
-		return chosen, err
+// run measures the chosen scenarios. What one of them could not finish is an error, but the figures of the others are
+// still told.
+func run(ctx context.Context, o options, to, progress io.Writer) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not done within %s (-limit)", o.limit))
+	defer cancel()
+	b, err := begin(ctx, o, progress)
+	if err != nil {
+		return err
 	}
-	if chosen.rows < 1 || chosen.rounds < 1 || flags.NArg() > 0 {
-		err := errors.New("-rows and -rounds are at least 1, and there are no arguments beside the flags")
-		fmt.Fprintln(flags.Output(), err)
-		return chosen, err
+	defer func() { err = errors.Join(err, b.end()) }()
+	var failed []error
+	for _, s := range scenarios {
+		if !slices.Contains(o.only, s.name) {
+			continue
+		}
+		err := s.run(ctx, b)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // whatever failed, failed because of this
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return chosen, nil
+	return errors.Join(append(failed, b.report.write(o, to))...)
 }
 
-func run(ctx context.Context, o options) (err error) {
-	server, err := pgtest.Start(ctx, pgtest.Options{Major: o.major, Settings: map[string]string{
-		// The statements are large, and nothing but the triggers should make a difference between them.
-		"shared_buffers": "256MB", "max_wal_size": "4GB", "autovacuum": "off",
-	}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	database, err := server.CreateDatabase(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, database.Drop(context.WithoutCancel(ctx))) }()
-	figures, err := measureTriggers(ctx, database, o)
-	if err != nil {
-		return err
-	}
-	if err := figures.print(os.Stdout); err != nil || o.json == "" {
-		return err
-	}
-	document, err := json.MarshalIndent(figures, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(o.json, append(document, '\n'), 0o644) //nolint:gosec // figures are no secret
+// scenario is a group of measurements that can be asked for by name. It puts its figures into the report.
+type scenario struct {
+	name, measures string
+	run            func(ctx context.Context, b *bench) error
+}
+
+var scenarios = []scenario{
+	{"backfill", "speed and cost of filling two columns, with nothing else going on", runBackfill},
+	{"writers", "what writers feel while the columns are filled", runWriters},
+	{"stall", "what writers feel when a column is added behind a long reader", runStall},
+	{"trigger", "what keeping two columns equal adds to a write", runTrigger},
+	{"resume", "what is done twice after a kill -9", runResume},
+	{"memory", "the memory of a process that runs the backfill", runMemory},
 }

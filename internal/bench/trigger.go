@@ -2,21 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
-	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
-	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
-	"github.com/stagedpg/terraform-provider-postgres/internal/stage/dualwrite"
 )
 
 // The ways to keep two columns equal that are compared.
@@ -98,21 +93,30 @@ func (f figure) ratio() float64 { return (f.Sync - f.Nothing) / (f.Pair - f.Noth
 
 type triggerFigures []figure
 
-// measureTriggers takes turns, so that a busy moment of the machine does not hit one way only, and keeps the fastest.
-func measureTriggers(ctx context.Context, database *pgtest.Database, o options) (triggerFigures, error) {
+// triggerRounds is how often everything is measured.
+const triggerRounds = 3
+
+// runTrigger takes turns, so that a busy moment of the machine does not hit one way only, and keeps the fastest.
+func runTrigger(ctx context.Context, b *bench) (err error) {
+	database, err := b.server.CreateDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Drop(context.WithoutCancel(ctx))) }()
 	best := make(map[string]map[string]time.Duration)
 	for _, way := range []string{withNothing, withSync, withPair} {
 		best[way] = make(map[string]time.Duration)
 	}
-	for range o.rounds {
+	for round := range triggerRounds {
+		b.say("trigger: round %d of %d", round+1, triggerRounds)
 		for way, fastest := range best {
 			if err := prepareSubject(ctx, database, way); err != nil {
-				return nil, fmt.Errorf("%s: %w", way, err)
+				return fmt.Errorf("%s: %w", way, err)
 			}
 			for _, w := range works {
-				took, err := measure(ctx, database, w.sql, o.rows)
+				took, err := measure(ctx, database, w.sql, b.triggerRows)
 				if err != nil {
-					return nil, fmt.Errorf("%s with %s: %w", w.name, way, err)
+					return fmt.Errorf("%s with %s: %w", w.name, way, err)
 				}
 				if was, measured := fastest[w.name]; !measured || took < was {
 					fastest[w.name] = took
@@ -120,14 +124,13 @@ func measureTriggers(ctx context.Context, database *pgtest.Database, o options) 
 			}
 		}
 	}
-	figures := make(triggerFigures, len(works))
-	for i, w := range works {
+	for _, w := range works {
 		perRow := func(way string) float64 {
-			return float64(best[way][w.name].Microseconds()) / float64(o.rows)
+			return float64(best[way][w.name].Microseconds()) / float64(b.triggerRows)
 		}
-		figures[i] = figure{w.name, perRow(withNothing), perRow(withSync), perRow(withPair)}
+		b.report.Trigger = append(b.report.Trigger, figure{w.name, perRow(withNothing), perRow(withSync), perRow(withPair)})
 	}
-	return figures, nil
+	return nil
 }
 
 func prepareSubject(ctx context.Context, database *pgtest.Database, way string) error {
@@ -147,21 +150,8 @@ func prepareSubject(ctx context.Context, database *pgtest.Database, way string) 
 
 // makeSync makes the sync just as an apply does.
 func makeSync(ctx context.Context, database *pgtest.Database) error {
-	db := pg.Open(pg.Settings{ConnectionString: database.ConnString(), MaxConnections: 2})
-	defer db.Close()
-	log := slog.New(slog.DiscardHandler)
-	env := &stage.Env{
-		DB: db, Ledger: ledger.Ledger{Schema: ledger.DefaultSchema}, Log: log, Planned: &stage.Planned{},
-		Runner: &ddl.Runner{DB: db, Log: log, LockTimeout: time.Second, RetryFor: time.Minute},
-	}
 	table := pg.TableName{Schema: "public", Name: "subject"}
-	spec := &dualwrite.Spec{
-		Table: table, Forward: map[string]string{"label": "upper(name)"}, Reverse: map[string]string{"name": "lower(label)"},
-		Conflict: dualwrite.KeepBoth, Schema: ledger.DefaultSchema,
-	}
-	spec.ID = dualwrite.ID(table, spec.Forward)
-	_, err := spec.Apply(ctx, env)
-	return err
+	return applySync(ctx, database.ConnString(), table, map[string]string{"label": "upper(name)"}, map[string]string{"name": "lower(label)"})
 }
 
 // measure runs a statement in a session of its own, after a checkpoint, and returns how much time of a processor it took.
@@ -195,13 +185,14 @@ func processorTime(pid uint32) time.Duration {
 	return time.Duration(nanoseconds)
 }
 
+func (figures triggerFigures) targets() []target { return nil }
+
 func (figures triggerFigures) print(to io.Writer) error {
 	fmt.Fprintln(to, "\nWhat keeping two columns equal costs, in microseconds for each row of one large statement:")
 	fmt.Fprintln(to)
-	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\t"+withNothing+"\t"+withSync+"\t"+withPair+"\tadded by the sync ÷ by the pair\t")
+	table := newTable(to, "", withNothing, withSync, withPair, "added by the sync ÷ by the pair")
 	for _, f := range figures {
-		fmt.Fprintf(table, "%s\t%.1f\t%.1f\t%.1f\t%.2f\t\n", f.Work, f.Nothing, f.Sync, f.Pair, f.ratio())
+		table.row(f.Work, fmt.Sprintf("%.1f", f.Nothing), fmt.Sprintf("%.1f", f.Sync), fmt.Sprintf("%.1f", f.Pair), fmt.Sprintf("%.2f", f.ratio()))
 	}
-	return table.Flush()
+	return table.flush()
 }

@@ -45,6 +45,14 @@ func TestExamples(t *testing.T) {
 			for _, file := range matching(t, dir+"/data-source*.tf") {
 				run(file, (*exampleRun).applyAlone, configuration{path.Base(file): read(t, file)})
 			}
+		case path.Dir(dir) == "actions":
+			for _, file := range matching(t, dir+"/action*.tf") {
+				if hasActions(p.cli) {
+					run(file, (*exampleRun).applyAndInvoke, configuration{path.Base(file): read(t, file)})
+				} else {
+					t.Logf("%s has no actions, so that nothing can be done with %s", p.cli, file)
+				}
+			}
 		case isNumbered(path.Base(dir)): // a step of a guide that replaces the step before it
 			guides[path.Dir(dir)] = append(guides[path.Dir(dir)], readDir(t, dir))
 		default:
@@ -173,6 +181,16 @@ func (r *exampleRun) applyAndImport() {
 func (r *exampleRun) applyAlone() {
 	r.createTables(path.Dir(r.name))
 	r.apply(r.steps[0])
+}
+
+// applyAndInvoke applies an example of an action, and invokes it.
+func (r *exampleRun) applyAndInvoke() {
+	r.applyAlone()
+	for _, content := range r.steps[0] {
+		for _, match := range regexp.MustCompile(`(?m)^action "(\w+)" "(\w+)"`).FindAllStringSubmatch(content, -1) {
+			r.succeed("apply", "-auto-approve", "-input=false", "-no-color", "-invoke=action."+match[1]+"."+match[2])
+		}
+	}
 }
 
 // applyInSteps applies one configuration after the other. Stages that were added one by one are taken back one by one

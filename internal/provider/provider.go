@@ -5,6 +5,7 @@ package provider
 import (
 	"context"
 
+	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -16,7 +17,7 @@ const Address = "registry.terraform.io/stagedpg/postgres"
 // typeName is the prefix of all resource types.
 const typeName = "postgres"
 
-var _ provider.Provider = (*postgresProvider)(nil)
+var _ provider.ProviderWithActions = (*postgresProvider)(nil)
 
 type postgresProvider struct {
 	version string
@@ -46,7 +47,7 @@ func (p *postgresProvider) Configure(ctx context.Context, req provider.Configure
 	}
 	c, diags := newClient(ctx, p.version, model, req.Config.Raw.IsFullyKnown())
 	resp.Diagnostics.Append(diags...)
-	resp.ResourceData, resp.DataSourceData = c, c
+	resp.ResourceData, resp.DataSourceData, resp.ActionData = c, c, c
 }
 
 // Resources returns the stages.
@@ -56,5 +57,10 @@ func (p *postgresProvider) Resources(context.Context) []func() resource.Resource
 
 // DataSources returns what can be asked about live tables.
 func (p *postgresProvider) DataSources(context.Context) []func() datasource.DataSource {
-	return []func() datasource.DataSource{newColumnUsage}
+	return []func() datasource.DataSource{newColumnUsage, newBackfillProgress}
+}
+
+// Actions returns what can be done with backfills besides applying them. Terraform has actions since 1.14.
+func (p *postgresProvider) Actions(context.Context) []func() action.Action {
+	return []func() action.Action{newBackfillRun, newBackfillPause, newBackfillResume, newBackfillVerify}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
 
@@ -33,6 +34,11 @@ type definition[M any, S stage.Stage[O], O any] struct {
 	plan func(m, prior *M, changed bool) (pending bool, diags diag.Diagnostics)
 	// show writes what was observed into the model.
 	show func(ctx context.Context, m *M, observed O) diag.Diagnostics
+	// retune records what has changed besides what the stage does, when nothing is left to do, and returns what Read does. It may
+	// be nil; then Apply does it.
+	retune func(ctx context.Context, env *stage.Env, spec S) (*O, error)
+	// applied says what is to be said of an Apply that succeeded; may be nil.
+	applied func(ctx context.Context, env *stage.Env, spec S, observed O) []*finding.Finding
 	// begun reports whether an Apply that failed has left something behind that the state must hold.
 	begun func(observed O) bool
 	// imported returns the attributes of an import that follow from the columns in its identifier. Read finds the rest.

@@ -84,6 +84,7 @@ func (r *stageResource[M, PM, S, O]) Create(ctx context.Context, req resource.Cr
 	default:
 		resp.Diagnostics.Append(r.show(ctx, &m, observed)...)
 		resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
+		r.addApplied(ctx, &m, observed, &resp.Diagnostics)
 	}
 }
 
@@ -106,6 +107,20 @@ func (r *stageResource[M, PM, S, O]) Update(ctx context.Context, req resource.Up
 	}
 	if err != nil {
 		r.addApplyError(ctx, &m, err, "update", &resp.Diagnostics)
+		return
+	}
+	r.addApplied(ctx, &m, observed, &resp.Diagnostics)
+}
+
+// addApplied adds what is to be said of an apply that succeeded.
+func (r *stageResource[M, PM, S, O]) addApplied(ctx context.Context, m *M, observed O, diags *diag.Diagnostics) {
+	if r.applied == nil || diags.HasError() {
+		return
+	}
+	spec, more := r.spec(ctx, r.client.env, m, nil)
+	diags.Append(more...)
+	if !more.HasError() {
+		addWarnings(diags, r.applied(ctx, r.client.env, spec, observed))
 	}
 }
 
@@ -124,11 +139,33 @@ func (r *stageResource[M, PM, S, O]) apply(ctx context.Context, m, prior *M, tim
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &timeoutError{operation: operation, after: limit})
 	defer cancel()
+	if r.retune != nil && r.isSettled(ctx, *m, prior, spec) {
+		recorded, err := r.retune(ctx, r.client.env, spec)
+		if err != nil {
+			return observed, err
+		}
+		if recorded != nil {
+			return *recorded, nil
+		}
+	}
 	observed, err = spec.Apply(ctx, r.client.env)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = context.Cause(ctx)
 	}
 	return observed, err
+}
+
+// isSettled reports whether an update changes nothing of what the stage does, and an earlier apply has left nothing to do.
+func (r *stageResource[M, PM, S, O]) isSettled(ctx context.Context, planned M, prior *M, spec S) bool {
+	if prior == nil {
+		return false
+	}
+	was, diags := r.spec(ctx, r.client.env, prior, prior)
+	if diags.HasError() || !r.sameSpec(was, spec) {
+		return false
+	}
+	pending, diags := r.plan(&planned, prior, false)
+	return !pending && !diags.HasError()
 }
 
 // timeoutError says that the time given in the timeouts attribute was not enough.

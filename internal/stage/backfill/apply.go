@@ -140,6 +140,9 @@ func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
 		if err := s.overlaps(ctx, tx, env, table); err != nil {
 			return err
 		}
+		if err := s.checkQuiet(ctx, tx, env, table, reads); err != nil {
+			return err
+		}
 		resumes := record != nil && record.Status != ledger.Forgotten && !record.Retired() && s.continues(record, table)
 		j.provenBefore = resumes && record.Status == ledger.Complete
 		j.filling = stage.Filling(table, s.Targets(), reads)

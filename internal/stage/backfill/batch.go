@@ -37,8 +37,7 @@ type batch struct {
 const counters = `SELECT coalesce(pg_stat_get_xact_tuples_updated($1), 0), coalesce(pg_stat_get_xact_tuples_hot_updated($1), 0),
        pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, pg_backend_pid()`
 
-// update runs one statement of the backfill over a leaf and its checkpoint in one transaction: both happen or neither. It
-// waits at the gate for its turn, and afterwards for what it has to pay.
+// update runs one statement of the backfill over a leaf and its checkpoint in one transaction: both happen or neither.
 func (j *job) update(ctx context.Context, leaf pg.Leaf, smallest bool, sql string, args []any, checkpoint func(tx pgx.Tx, rows int64) error) (b batch, err error) {
 	limit := overrun * j.pace.target
 	if smallest {

@@ -13,6 +13,7 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
+	"github.com/stagedpg/terraform-provider-postgres/internal/load"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage/dualwrite"
@@ -36,19 +37,34 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 			return err
 		}
 		scope := expression.Scope{Table: table, Planned: env.Planned.Columns(s.Table)}
-		if _, err := s.compile(ctx, tx, scope); err != nil {
+		reads, err := s.compile(ctx, tx, scope)
+		if err != nil {
 			return err
 		}
 		if err := s.overlaps(ctx, tx, env, table); err != nil {
 			return err
 		}
-		f, err := s.forecast(ctx, tx, env, table, record)
-		if f != nil {
-			warnings = append(warnings, f)
+		if err := s.checkQuiet(ctx, tx, env, table, reads); err != nil {
+			return err
 		}
+		f, err := s.forecast(ctx, tx, env, table, record)
+		if err != nil {
+			return err
+		}
+		unseen, err := s.probe(ctx, tx)
+		warnings = append([]*finding.Finding{f}, unseen...)
 		return err
 	})
 	return warnings, err
+}
+
+// probe tells which throttle signals the role cannot see, and refuses queries that do not run.
+func (s *Spec) probe(ctx context.Context, tx pgx.Tx) ([]*finding.Finding, error) {
+	unseen, err := load.Probe(ctx, tx, s.Options.throttle())
+	for _, f := range finding.All(err, "") {
+		f.At("throttle")
+	}
+	return unseen, err
 }
 
 // explain finds out which rows a sync has filled already, NULLs included.
@@ -182,38 +198,14 @@ func (s *Spec) forecast(ctx context.Context, tx pgx.Tx, env *stage.Env, table *p
 		lines = append(lines, fmt.Sprintf("An earlier apply did %s of %s pages and updated %s rows.",
 			humanize.Comma(p.PagesDone), humanize.Comma(p.PagesTotal), humanize.Comma(p.RowsUpdated)))
 	}
-	triggers, err := updateTriggers(ctx, tx, table, s.Targets())
+	triggers, err := s.triggerForecast(ctx, tx, env, table)
 	if err != nil {
 		return nil, err
 	}
-	if len(triggers) > 0 {
-		lines = append(lines, "These triggers fire for every row that it updates:\n"+finding.List(triggers))
-	}
-	return finding.New(summary, finding.Paragraphs(lines...)), nil
+	return finding.New(summary, finding.Paragraphs(append(lines, triggers...)...)), nil
 }
 
 // describe names the columns for people: public.users (first_name, last_name).
 func (s *Spec) describe() string {
 	return fmt.Sprintf("%s (%s)", s.Table, strings.Join(s.Targets(), ", "))
-}
-
-// updateTriggers lists the user triggers that an update of the columns fires.
-func updateTriggers(ctx context.Context, tx pgx.Tx, table *pg.Table, columns []string) ([]string, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT quote_ident(t.tgname) || ', which calls ' || t.tgfoid::regprocedure::text
-		  FROM pg_trigger t
-		 WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
-		   AND t.tgtype & 16 = 16 AND t.tgtype & 1 = 1
-		   AND (t.tgattr::text = '' OR EXISTS (
-		         SELECT FROM pg_attribute a
-		          WHERE a.attrelid = t.tgrelid AND a.attname = ANY($2) AND a.attnum = ANY(t.tgattr::int2[])))
-		 ORDER BY t.tgname`, table.OID, columns)
-	if err != nil {
-		return nil, fmt.Errorf("list the triggers of %s: %w", table.Name, err)
-	}
-	triggers, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("list the triggers of %s: %w", table.Name, err)
-	}
-	return triggers, nil
 }
