@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
 )
 
 // childVariable makes this program a process that runs the backfill and nothing else, so that its memory can be measured and
@@ -17,7 +19,7 @@ const childVariable = "BENCH_CHILD"
 
 type order struct {
 	ConnString string
-	Job        engineJob
+	Options    backfill.Options
 }
 
 // childMain is main of such a process.
@@ -30,7 +32,7 @@ func childMain() int {
 	err := json.Unmarshal([]byte(os.Getenv(childVariable)), &o)
 	if err == nil {
 		log := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
-		_, err = runBackfillEngine(context.Background(), log, o.ConnString, o.Job)
+		_, err = runBackfillEngine(context.Background(), log, o.ConnString, o.Options)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -55,12 +57,12 @@ type child struct {
 }
 
 // startChild starts one. It ends with ctx, and with this process.
-func startChild(ctx context.Context, t *trial, job engineJob) (*child, error) {
+func startChild(ctx context.Context, t *trial, options backfill.Options) (*child, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	document, err := json.Marshal(order{t.ConnString(), job})
+	document, err := json.Marshal(order{t.ConnString(), options})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
 )
 
 // way is one way to fill the columns.
@@ -15,12 +17,18 @@ type way struct {
 	prepare, finish func(ctx context.Context, t *trial) error
 	// run returns the time that went into filling without the proof, or 0 if it proves nothing.
 	run func(ctx context.Context, b *bench, t *trial) (filling time.Duration, err error)
+	// control means that it fills nothing: it shows what any work at all does to the writers.
+	control bool
 }
 
 var (
 	oneUpdate  = way{Name: "one big UPDATE", run: updateAll}
 	keyBatches = way{Name: "batches of 1,000 keys", run: updateByKey}
-	pgroll     = way{Name: "pgroll", prepare: pgrollInit, run: pgrollStart, finish: pgrollComplete}
+	// gentle trades speed for what writers feel on a small machine.
+	gentle = backfillAs("backfill, gentle", backfill.Options{Workers: 1, TargetDuration: 10 * time.Millisecond, DutyCycle: 0.25})
+	// busyLoop keeps one processor busy and touches no table.
+	busyLoop = way{Name: "a busy loop", run: loop, control: true}
+	pgroll   = way{Name: "pgroll", prepare: pgrollInit, run: pgrollStart, finish: pgrollComplete}
 )
 
 // backfillWith is the product.
@@ -29,9 +37,23 @@ func backfillWith(workers int) way {
 	if workers > 1 {
 		name = fmt.Sprintf("backfill, %d workers", workers)
 	}
+	return backfillAs(name, backfill.Options{Workers: workers})
+}
+
+func backfillAs(name string, options backfill.Options) way {
 	return way{Name: name, run: func(ctx context.Context, b *bench, t *trial) (time.Duration, error) {
-		return runBackfillEngine(ctx, b.engineLog(), t.ConnString(), engineJob{Workers: workers})
+		return runBackfillEngine(ctx, b.engineLog(), t.ConnString(), options)
 	}}
+}
+
+// loop runs for as long as the writers are measured alone.
+func loop(ctx context.Context, b *bench, t *trial) (time.Duration, error) {
+	for end := time.Now().Add(b.idle); time.Now().Before(end); {
+		if _, err := t.Owner.Exec(ctx, "SELECT sum(n) FROM generate_series(1, 100000) AS n"); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
 }
 
 func updateAll(ctx context.Context, _ *bench, t *trial) (time.Duration, error) {

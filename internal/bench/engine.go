@@ -33,21 +33,15 @@ func newEnv(connString string, log *slog.Logger) *stage.Env {
 	}
 }
 
-// engineJob says how the backfill runs. Zero values mean its defaults.
-type engineJob struct {
-	Workers          int
-	MaxRowsPerSecond float64
-}
-
 // runBackfillEngine applies the backfill as a resource does, to its proven end. It returns the time that the walk took,
 // which is less by the proof, or 0 if the log did not tell.
-func runBackfillEngine(ctx context.Context, log slog.Handler, connString string, job engineJob) (walk time.Duration, err error) {
+func runBackfillEngine(ctx context.Context, log slog.Handler, connString string, options backfill.Options) (walk time.Duration, err error) {
 	clock := walkClock{log, new(atomic.Int64)}
 	env := newEnv(connString, slog.New(clock))
 	defer env.DB.Close()
 	spec := &backfill.Spec{
 		ID: backfill.ID(usersTable, forward), Table: usersTable, Set: forward,
-		Options: backfill.Options{Workers: job.Workers, MaxRowsPerSecond: job.MaxRowsPerSecond},
+		Options: options,
 	}
 	state, err := spec.Apply(ctx, env)
 	if err == nil && state.Status != ledger.Complete {

@@ -21,7 +21,7 @@ func runMemory(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.drop(ctx)) }()
-	c, err := startChild(ctx, t, engineJob{Workers: backfill.DefaultWorkers})
+	c, err := startChild(ctx, t, backfill.Options{Workers: backfill.DefaultWorkers})
 	if err != nil {
 		return err
 	}

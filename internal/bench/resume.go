@@ -58,11 +58,11 @@ func runResume(ctx context.Context, b *bench) (err error) {
 	if _, err := t.Owner.Exec(ctx, noteBatches); err != nil {
 		return err
 	}
-	job := engineJob{Workers: backfill.DefaultWorkers, MaxRowsPerSecond: float64(t.rows) / atLeastFor}
-	figures := &resumeFigures{Rows: t.rows, Workers: job.Workers}
+	options := backfill.Options{Workers: backfill.DefaultWorkers, MaxRowsPerSecond: float64(t.rows) / atLeastFor}
+	figures := &resumeFigures{Rows: t.rows, Workers: options.Workers}
 	for kill := range b.kills {
 		at := int64(t.rows) * int64(kill+1) / int64(b.kills+1)
-		hit, err := killAt(ctx, t, job, at)
+		hit, err := killAt(ctx, t, options, at)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func runResume(ctx context.Context, b *bench) (err error) {
 		}
 		b.say("resume: killed when %d rows were done", at)
 	}
-	c, err := startChild(ctx, t, job)
+	c, err := startChild(ctx, t, options)
 	if err != nil {
 		return err
 	}
@@ -101,8 +101,8 @@ SELECT (SELECT last_value FROM begun), count(*), coalesce(sum(rows), 0)::bigint 
 }
 
 // killAt runs the backfill in a process of its own and kills that when so many rows are recorded as done.
-func killAt(ctx context.Context, t *trial, job engineJob, rows int64) (hit bool, err error) {
-	c, err := startChild(ctx, t, job)
+func killAt(ctx context.Context, t *trial, options backfill.Options, rows int64) (hit bool, err error) {
+	c, err := startChild(ctx, t, options)
 	if err != nil {
 		return false, err
 	}

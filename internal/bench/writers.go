@@ -32,7 +32,7 @@ type filledLive struct {
 func (f filledLive) slowdown() float64 { return f.During.P99 / f.Alone.P99 }
 
 func runWriters(ctx context.Context, b *bench) error {
-	for _, w := range []way{oneUpdate, keyBatches, backfillWith(2)} {
+	for _, w := range []way{oneUpdate, keyBatches, backfillWith(2), gentle, busyLoop} {
 		f, err := fillLive(ctx, b, w)
 		if f.Way != "" {
 			b.report.Writers = append(b.report.Writers, f)
@@ -75,13 +75,18 @@ func fillLive(ctx context.Context, b *bench, w way) (f filledLive, err error) {
 	if _, err := w.run(ctx, b, t); err != nil {
 		return filledLive{}, err
 	}
-	f.RowsPerSecond = float64(t.rows) / time.Since(started).Seconds()
+	if !w.control {
+		f.RowsPerSecond = float64(t.rows) / time.Since(started).Seconds()
+	}
 	if err := tr.waits.some(ctx); err != nil {
 		return filledLive{}, err
 	}
 	stats := writers.Stop() // transactions that are still waiting are part of what was felt
 	f.Way, f.During, f.Errors = w.Name, tr.waits.felt(), stats.Errors
 	b.say("%s: %.0f rows/s, the slowest of 100 transactions took %.2f × as long", w.Name, f.RowsPerSecond, f.slowdown())
+	if w.control {
+		return f, trafficError(stats)
+	}
 	return f, errors.Join(trafficError(stats), t.verify(ctx))
 }
 

@@ -14,18 +14,25 @@ type deadRows struct {
 	live, dead, forsaken int64
 	vacuums              int64 // how many have ended
 	running              bool  // a vacuum works on one of them; false also when the role may not see that
+	spared               bool  // none of them has so many that autovacuum would come
 }
 
 func readDeadRows(l *look) (string, []any) {
 	return `
 		SELECT coalesce(sum(r.live) FILTER (WHERE r.visited), 0)::bigint, coalesce(sum(r.dead) FILTER (WHERE r.visited), 0)::bigint,
 		       coalesce(sum(r.dead) FILTER (WHERE NOT r.visited), 0)::bigint, coalesce(sum(r.vacuums), 0)::bigint,
-		       EXISTS (SELECT FROM pg_stat_get_progress_info('VACUUM') v WHERE v.relid = ANY ($1::int8[]::oid[]))
+		       EXISTS (SELECT FROM pg_stat_get_progress_info('VACUUM') v WHERE v.relid = ANY ($1::int8[]::oid[])),
+		       NOT coalesce(bool_or(r.visited AND r.dead > r.due), false)
 		  FROM (SELECT pg_stat_get_live_tuples(c.oid) AS live, pg_stat_get_dead_tuples(c.oid) AS dead,
 		               pg_stat_get_vacuum_count(c.oid) + pg_stat_get_autovacuum_count(c.oid) AS vacuums,
 		               current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean
 		               AND NOT EXISTS (SELECT FROM pg_options_to_table(c.reloptions) o
-		                                WHERE o.option_name = 'autovacuum_enabled' AND NOT o.option_value::boolean) AS visited
+		                                WHERE o.option_name = 'autovacuum_enabled' AND NOT o.option_value::boolean) AS visited,
+		               -- When autovacuum comes (documentation, 25.1.6).
+		               coalesce((SELECT o.option_value FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'autovacuum_vacuum_threshold'),
+		                        current_setting('autovacuum_vacuum_threshold'))::float8
+		               + coalesce((SELECT o.option_value FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'autovacuum_vacuum_scale_factor'),
+		                          current_setting('autovacuum_vacuum_scale_factor'))::float8 * greatest(c.reltuples, 0) AS due
 		          FROM pg_class c
 		         WHERE c.oid = ANY ($1::int8[]::oid[])) AS r`, []any{l.relations}
 }
@@ -33,7 +40,7 @@ func readDeadRows(l *look) (string, []any) {
 func scanDeadRows(rows pgx.Rows, r *reading) error {
 	var d deadRows
 	for rows.Next() {
-		if err := rows.Scan(&d.live, &d.dead, &d.forsaken, &d.vacuums, &d.running); err != nil {
+		if err := rows.Scan(&d.live, &d.dead, &d.forsaken, &d.vacuums, &d.running, &d.spared); err != nil {
 			return err
 		}
 		r.deadRows = &d
@@ -81,7 +88,7 @@ func (j *deadRowsJudge) judge(now time.Time, d *deadRows) (result judgement) {
 		}
 		j.waiting, j.progress = true, now
 	}
-	if d.dead < limit/2 {
+	if d.dead < limit/2 || (d.spared && !d.running) { // Writers remove dead rows as well, until no vacuum would come.
 		j.waiting = false
 		return result
 	}

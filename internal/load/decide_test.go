@@ -350,6 +350,11 @@ func TestDeadRows(t *testing.T) {
 			{at: 7 * time.Minute, read: rows(deadRows{live: 10 * million, dead: million, vacuums: 1})},
 			{at: 8 * time.Minute, read: rows(deadRows{live: 10 * million, dead: 5 * million, vacuums: 1}), pause: wait("5,000,000", "5 min")},
 		}},
+		"writers leave no work for a vacuum": {steps: []step{
+			{read: rows(deadRows{live: 10 * million, dead: 5 * million}), pause: wait("5,000,000", "5 min")},
+			{read: rows(deadRows{live: 10 * million, dead: 4 * million, running: true, spared: true}), pause: "dead_rows: 4,000,000, limit 2,000,000, a vacuum is running"},
+			{read: rows(deadRows{live: 10 * million, dead: 4 * million, spared: true})},
+		}},
 		"autovacuum never comes": {log: "5,000,000 dead rows will stay", steps: []step{
 			{read: rows(deadRows{forsaken: 5 * million})},
 			{read: rows(deadRows{forsaken: 6 * million})},

@@ -95,7 +95,7 @@ func Defaults() Limits {
 		ArchiveBacklog:  42, // what GitLab waits at
 		SnapshotAge:     time.Hour,
 		DeadRows:        1_000_000,
-		DeadRowsShare:   0.2,
+		DeadRowsShare:   0.3, // autovacuum comes at 0.2, unless it is set otherwise, and should have a start
 		BlockedSessions: 500 * time.Millisecond,
 		Checkpoints:     2,
 		OnUnknown:       PauseOnUnknown,

@@ -49,6 +49,9 @@ func (db *DB) With(settings ...Setting) *DB {
 // ApplicationName is what the sessions call themselves.
 func (db *DB) ApplicationName() string { return db.settings.ApplicationName }
 
+// MaxConnections is how many sessions may be open at the same time.
+func (db *DB) MaxConnections() int { return int(db.settings.MaxConnections) }
+
 // Close ends all sessions.
 func (db *DB) Close() {
 	db.mu.Lock()

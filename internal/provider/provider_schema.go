@@ -94,7 +94,7 @@ func providerSchema() schema.Schema {
 			},
 			"max_connections": schema.Int64Attribute{
 				Optional: true, Validators: []validator.Int64{int64validator.Between(1, 64)},
-				MarkdownDescription: "Most connections that the provider opens at the same time. The default is 4. A backfill uses up to 3.",
+				MarkdownDescription: "Most connections that the provider opens at the same time. The default is 4. A backfill uses one for each of its `workers` and two more.",
 			},
 			"connect_timeout": duration("How long to try to connect, such as `\"10s\"`, which is the default."),
 			"lock_timeout": duration("How long one attempt to get a table lock stays in the lock queue at most, such as `\"200ms\"`, which is the " +

@@ -24,6 +24,8 @@ import (
 type Stage[State any] interface {
 	// Preview returns what Apply runs. It is a pure function of the stage, so that a plan can show it.
 	Preview() []ddl.Statement
+	// Hazards returns what the reviewer should weigh. It is pure as well, so that a policy can check it.
+	Hazards() []ddl.Hazard
 	// Check compares the stage with the live database before it is applied. An error refuses the plan; the findings are
 	// live facts for the reviewer. It writes nothing.
 	Check(ctx context.Context, env *Env) ([]*finding.Finding, error)

@@ -101,7 +101,7 @@ func (j *job) batchSettings() []pg.Setting {
 		{Name: "jit", Value: "off"},
 	}
 	if j.spec.QuietTriggers {
-		settings = append(settings, pg.Setting{Name: "session_replication_role", Value: "replica"})
+		settings = append(settings, quiet)
 	}
 	return settings
 }

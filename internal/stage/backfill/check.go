@@ -198,6 +198,10 @@ func (s *Spec) forecast(ctx context.Context, tx pgx.Tx, env *stage.Env, table *p
 		lines = append(lines, fmt.Sprintf("An earlier apply did %s of %s pages and updated %s rows.",
 			humanize.Comma(p.PagesDone), humanize.Comma(p.PagesTotal), humanize.Comma(p.RowsUpdated)))
 	}
+	if most := env.DB.MaxConnections(); s.Options.workers()+ownSessions > most {
+		lines = append(lines, fmt.Sprintf("It has %d workers, but max_connections = %d of the provider leaves room for %d at the same time: a backfill "+
+			"takes %d connections besides.", s.Options.workers(), most, max(most-ownSessions, 1), ownSessions))
+	}
 	triggers, err := s.triggerForecast(ctx, tx, env, table)
 	if err != nil {
 		return nil, err

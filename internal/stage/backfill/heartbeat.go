@@ -12,6 +12,9 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 )
 
+// ownSessions is how many sessions a job takes besides its workers': one for the heartbeat, one to watch the server.
+const ownSessions = 2
+
 const (
 	// beat is how often the job renews its lease, says how it goes and asks what operators want.
 	beat = ledger.LeaseTTL / 10

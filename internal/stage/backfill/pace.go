@@ -24,6 +24,10 @@ const (
 	panicFactor = 3
 	// recovery is how fast sizes come back after rows that others hold have halved them, per batch.
 	recovery = 1.25
+	// lockedShare and fewUnits cap the part of a leaf's rows that a batch may hold locked: one in so many, but not less than
+	// these units. A write to some row then hardly ever meets a batch.
+	lockedShare = 1000
+	fewUnits    = 16
 	// maxWAL caps what one transaction writes, which standbys and subscribers have to take at once.
 	maxWAL = 16 << 20
 	// paceBuckets tell passes apart: the first ones move rows, which takes several times as long as later ones.
@@ -80,14 +84,20 @@ func (p *pace) meter(s ledger.Segment) *rateMeter {
 	return m
 }
 
-// next returns the number of pages for the next window of the segment. budget is the share of the usual size that the
+// mostUnits is the largest batch on a leaf of so many pages.
+func mostUnits(leafPages int64) float64 { return float64(max(leafPages/lockedShare, fewUnits)) }
+
+// next returns the number of pages for the next window of the segment, which is part of a leaf of leafPages. budget is the share of the usual size that the
 // server can bear now; rowsAtOnce bounds the rows of the batch unless it is 0.
-func (p *pace) next(s ledger.Segment, budget, rowsAtOnce float64) int64 {
+func (p *pace) next(s ledger.Segment, leafPages int64, budget, rowsAtOnce float64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.meter(s)
 	p.by = m.by
 	pages := m.size / share(s)
+	if most := mostUnits(leafPages); m.size > most {
+		pages, p.by = most/share(s), limitedByWindow
+	}
 	if p.held < 1 {
 		pages *= p.held
 		p.by = limitedByContention

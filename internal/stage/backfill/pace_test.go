@@ -9,15 +9,18 @@ import (
 
 const target = 100 * time.Millisecond
 
+// large is a table of which no batch holds a noticeable part.
+const large = 1 << 30
+
 var wholePass = ledger.Segment{End: 1 << 20, High: ledger.HashRange}
 
 // run gives the pace batches of a server that takes so long and writes so much for each page.
 func run(p *pace, s ledger.Segment, batches int, perPage time.Duration, walPerPage int64) (pages int64) {
 	for range batches {
-		pages = p.next(s, 1, 0)
+		pages = p.next(s, large, 1, 0)
 		p.done(s, pages, batch{rows: pages * 50, took: time.Duration(pages) * perPage, wal: pages * walPerPage})
 	}
-	return p.next(s, 1, 0)
+	return p.next(s, large, 1, 0)
 }
 
 func TestPaceReachesItsTarget(t *testing.T) {
@@ -32,7 +35,7 @@ func TestPaceReachesItsTarget(t *testing.T) {
 
 func TestPaceGrowsSlowly(t *testing.T) {
 	p := newPace(target)
-	last := p.next(wholePass, 1, 0)
+	last := p.next(wholePass, large, 1, 0)
 	for range 30 {
 		next := run(p, wholePass, 1, time.Microsecond, 0)
 		if next > 2*last {
@@ -75,7 +78,7 @@ func TestPaceKnowsPassesApart(t *testing.T) {
 	if slow < 120 || slow > 130 || fast < 950 || fast > 1024 {
 		t.Errorf("windows of %d and %d pages, want about 125 and 1000", slow, fast)
 	}
-	if got := p.next(first, 1, 0); got != slow {
+	if got := p.next(first, large, 1, 0); got != slow {
 		t.Errorf("the first pass got a window of %d pages after a fast one, want %d", got, slow)
 	}
 }
@@ -85,7 +88,7 @@ func TestPaceHalvesWhenRowsAreHeld(t *testing.T) {
 	usual := run(p, wholePass, 20, time.Millisecond, 0)
 	p.failed()
 	p.failed()
-	if got := p.next(wholePass, 1, 0); got > usual/4 || p.limitedBy() != limitedByContention {
+	if got := p.next(wholePass, large, 1, 0); got > usual/4 || p.limitedBy() != limitedByContention {
 		t.Errorf("%d pages limited by %s after two timeouts, want at most %d", got, p.limitedBy(), usual/4)
 	}
 	if got := run(p, wholePass, 20, time.Millisecond, 0); got < usual*9/10 {
@@ -96,10 +99,20 @@ func TestPaceHalvesWhenRowsAreHeld(t *testing.T) {
 func TestPaceHeedsTheServerAndTheRate(t *testing.T) {
 	p := newPace(target)
 	usual := run(p, wholePass, 20, time.Millisecond, 0)
-	if got := p.next(wholePass, 0.5, 0); got != usual/2 || p.limitedBy() != limitedByThrottle {
+	if got := p.next(wholePass, large, 0.5, 0); got != usual/2 || p.limitedBy() != limitedByThrottle {
 		t.Errorf("%d pages with half the budget limited by %s, want %d", got, p.limitedBy(), usual/2)
 	}
-	if got := p.next(wholePass, 1, 500); got != 10 {
+	if got := p.next(wholePass, large, 1, 500); got != 10 {
 		t.Errorf("%d pages for 500 rows of 50 a page, want 10", got)
+	}
+}
+
+func TestPaceHoldsFewOfATablesRows(t *testing.T) {
+	p := newPace(target)
+	run(p, wholePass, 40, time.Microsecond, 0)
+	for leaf, want := range map[int64]int64{10: fewUnits, 17_000: 17, 400_000: 400} {
+		if got := p.next(wholePass, leaf, 1, 0); got != want || p.limitedBy() != limitedByWindow {
+			t.Errorf("%d of %d pages limited by %s, want %d", got, leaf, p.limitedBy(), want)
+		}
 	}
 }

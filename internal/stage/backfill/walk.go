@@ -203,7 +203,7 @@ func (j *job) window(ctx context.Context, leaf pg.Leaf, s ledger.Segment) (next 
 		if err != nil {
 			return s, updates, err
 		}
-		pages := min(j.pace.next(s, budget, j.gate.rowsAtOnce()), most, max((s.End-s.First)/windowsPerPass, 1), s.End-s.Next)
+		pages := min(j.pace.next(s, leaf.Pages, budget, j.gate.rowsAtOnce()), most, max((s.End-s.First)/windowsPerPass, 1), s.End-s.Next)
 		next = s
 		next.Next += pages
 		sql, args := j.spec.updateWindow(leaf.Name), []any{tid(s.Next), tid(next.Next)}
