@@ -101,6 +101,19 @@ func (l Ledger) StagesOf(ctx context.Context, tx pgx.Tx, tableOID uint32) ([]*St
 	return stages, nil
 }
 
+// StagesOfKind returns all stages of one kind, ordered by table and identity.
+func (l Ledger) StagesOfKind(ctx context.Context, tx pgx.Tx, kind Kind) ([]*Stage, error) {
+	rows, err := tx.Query(ctx, `SELECT `+stageColumns+` FROM `+l.table("stage")+` WHERE kind = $1 ORDER BY table_schema, table_name, key`, kind)
+	if err != nil {
+		return nil, l.explain(fmt.Errorf("read the ledger: %w", err))
+	}
+	stages, err := pgx.CollectRows(rows, scanStage)
+	if err != nil {
+		return nil, l.explain(fmt.Errorf("read the ledger: %w", err))
+	}
+	return stages, nil
+}
+
 // Put writes the record of a stage, replacing the former one of the same kind and key, and sets its ID.
 func (l Ledger) Put(ctx context.Context, tx pgx.Tx, s *Stage) error {
 	if s.Undo == nil {

@@ -7,57 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
-	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
-	"github.com/stagedpg/terraform-provider-postgres/internal/provider"
 	"github.com/stagedpg/terraform-provider-postgres/internal/tfcli"
 )
-
-// actions is a provider that is configured for the test's database, as Terraform 1.14 speaks to it.
-type actions struct {
-	t      *testing.T
-	server tfprotov6.ProviderServerWithActions //nolint:staticcheck // until its methods are those of ProviderServer
-	types  map[string]tftypes.Type
-}
-
-func newActions(t *testing.T, connString string) *actions {
-	t.Helper()
-	server := providerserver.NewProtocol6(provider.New("test")())().(tfprotov6.ProviderServerWithActions) //nolint:staticcheck // as above
-	schemas, err := server.GetProviderSchema(t.Context(), &tfprotov6.GetProviderSchemaRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &actions{t: t, server: server, types: make(map[string]tftypes.Type)}
-	for name, s := range schemas.ActionSchemas {
-		a.types[name] = s.Schema.ValueType()
-	}
-	config := a.value(schemas.Provider.ValueType(), map[string]string{"connection_string": connString, "lock_retry_for": "5s"})
-	configured, err := server.ConfigureProvider(t.Context(), &tfprotov6.ConfigureProviderRequest{Config: config})
-	if err != nil || len(configured.Diagnostics) > 0 {
-		t.Fatalf("configure: %v, %v", err, configured)
-	}
-	return a
-}
-
-// value is a configuration of that type, in which what is left out is null.
-func (a *actions) value(of tftypes.Type, given map[string]string) *tfprotov6.DynamicValue {
-	a.t.Helper()
-	attributes := make(map[string]tftypes.Value)
-	for name, kind := range of.(tftypes.Object).AttributeTypes {
-		attributes[name] = tftypes.NewValue(kind, nil)
-		if text, ok := given[name]; ok {
-			attributes[name] = tftypes.NewValue(kind, text)
-		}
-	}
-	value, err := tfprotov6.NewDynamicValue(of, tftypes.NewValue(of, attributes))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return &value
-}
 
 // outcome is what an action told, and how it ended.
 type outcome struct {
@@ -70,38 +24,38 @@ func (o outcome) String() string {
 	return strings.Join(slices.Concat(o.progress, o.diagnostics), "\n")
 }
 
-func (a *actions) invoke(name string, given map[string]string) outcome {
-	a.t.Helper()
-	return a.invokeWithin(a.t.Context(), name, given, func(string) {})
+func (p *protocol) invoke(name string, given map[string]string) outcome {
+	p.t.Helper()
+	return p.invokeWithin(p.t.Context(), name, given, func(string) {})
 }
 
 // invokeWithin hands each line of progress to tell as it comes.
-func (a *actions) invokeWithin(ctx context.Context, name string, given map[string]string, tell func(string)) (o outcome) {
-	a.t.Helper()
-	config := a.value(a.types[name], given)
+func (p *protocol) invokeWithin(ctx context.Context, name string, given map[string]string, tell func(string)) (o outcome) {
+	p.t.Helper()
+	config := p.value(p.schemas.ActionSchemas[name].Schema.ValueType(), given)
 	note := func(diagnostics []*tfprotov6.Diagnostic) {
 		for _, d := range diagnostics {
 			o.diagnostics = append(o.diagnostics, d.Summary+"\n"+d.Detail)
 			o.failed = o.failed || d.Severity == tfprotov6.DiagnosticSeverityError
 		}
 	}
-	valid, err := a.server.ValidateActionConfig(ctx, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: config})
+	valid, err := p.server.ValidateActionConfig(ctx, &tfprotov6.ValidateActionConfigRequest{ActionType: name, Config: config})
 	if err != nil {
-		a.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if note(valid.Diagnostics); o.failed {
 		return o
 	}
-	planned, err := a.server.PlanAction(ctx, &tfprotov6.PlanActionRequest{ActionType: name, Config: config})
+	planned, err := p.server.PlanAction(ctx, &tfprotov6.PlanActionRequest{ActionType: name, Config: config})
 	if err != nil {
-		a.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if note(planned.Diagnostics); o.failed {
 		return o
 	}
-	stream, err := a.server.InvokeAction(ctx, &tfprotov6.InvokeActionRequest{ActionType: name, Config: config})
+	stream, err := p.server.InvokeAction(ctx, &tfprotov6.InvokeActionRequest{ActionType: name, Config: config})
 	if err != nil {
-		a.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	for event := range stream.Events {
 		switch event := event.Type.(type) {
@@ -115,14 +69,14 @@ func (a *actions) invokeWithin(ctx context.Context, name string, given map[strin
 	return o
 }
 
-func (a *actions) expect(o outcome, failed bool, parts ...string) {
-	a.t.Helper()
+func (p *protocol) expect(o outcome, failed bool, parts ...string) {
+	p.t.Helper()
 	if o.failed != failed {
-		a.t.Fatalf("failed: %t, want %t\n%s", o.failed, failed, o)
+		p.t.Fatalf("failed: %t, want %t\n%s", o.failed, failed, o)
 	}
 	for _, part := range parts {
 		if !strings.Contains(o.String(), part) {
-			a.t.Errorf("the action does not say %q:\n%s", part, o)
+			p.t.Errorf("the action does not say %q:\n%s", part, o)
 		}
 	}
 }
@@ -148,7 +102,7 @@ func interrupted(t *testing.T, rows int) (*pgtest.Database, *cliRun) {
 func TestActionRunsABackfillToItsEnd(t *testing.T) {
 	t.Parallel()
 	db, r := interrupted(t, 6000)
-	a := newActions(t, db.ConnString())
+	a := newProtocol(t, db.ConnString())
 	a.expect(a.invoke("postgres_backfill_verify", map[string]string{"id": nameID}), true, "rows of public.users would need the backfill "+nameID, "postgres_backfill_run")
 	ran := a.invoke("postgres_backfill_run", map[string]string{"id": nameID, "for": "1s"})
 	a.expect(ran, false, "Backfill of public.users (first_name, last_name) stopped after the 1s that the action gave it at")
@@ -171,7 +125,7 @@ func TestActionRunsABackfillToItsEnd(t *testing.T) {
 func TestActionsPauseAndResumeARunningBackfill(t *testing.T) {
 	t.Parallel()
 	db, _ := interrupted(t, 8000)
-	a, operator := newActions(t, db.ConnString()), newActions(t, db.ConnString())
+	a, operator := newProtocol(t, db.ConnString()), newProtocol(t, db.ConnString())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	lines := make(chan string, 1000)
@@ -203,7 +157,7 @@ func TestActionsPauseAndResumeARunningBackfill(t *testing.T) {
 func TestActionThatIsCancelledIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	db, r := interrupted(t, 6000)
-	a := newActions(t, db.ConnString())
+	a := newProtocol(t, db.ConnString())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	o := a.invokeWithin(ctx, "postgres_backfill_run", map[string]string{"id": nameID}, func(string) { cancel() })
@@ -216,7 +170,7 @@ func TestActionThatIsCancelledIsNoSuccess(t *testing.T) {
 func TestActionsRefuseWhatThereIsNot(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDatabase(t)
-	a := newActions(t, db.ConnString())
+	a := newProtocol(t, db.ConnString())
 	for _, name := range []string{"run", "verify", "pause", "resume"} {
 		a.expect(a.invoke("postgres_backfill_"+name, map[string]string{"id": "public.t/a"}), true, "No backfill has the id public.t/a", "The ledger has none")
 	}
@@ -227,7 +181,7 @@ func TestActionsRefuseWhatThereIsNot(t *testing.T) {
 	newCLIRun(t, db, expandName+backfillName).apply()
 	a.expect(a.invoke("postgres_backfill_run", map[string]string{"id": "public.t/a"}), true, "No backfill has the id public.t/a", "  - "+nameID)
 
-	nowhere := newActions(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable")
+	nowhere := newProtocol(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable")
 	nowhere.expect(nowhere.invoke("postgres_backfill_pause", nil), true, "The database cannot be reached")
 }
 

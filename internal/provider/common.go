@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"maps"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
@@ -25,6 +26,7 @@ type commonModel struct {
 	Schema     types.String   `tfsdk:"schema"`
 	Table      types.String   `tfsdk:"table"`
 	Statements types.List     `tfsdk:"statements"`
+	Hazards    types.List     `tfsdk:"hazards"`
 	Timeouts   timeouts.Value `tfsdk:"timeouts"`
 }
 
@@ -36,7 +38,10 @@ func (m *commonModel) tableName() pg.TableName {
 
 var identifier = []validator.String{stringvalidator.LengthBetween(1, pg.MaxIdentifierBytes)}
 
-var statementType = map[string]attr.Type{"sql": types.StringType, "lock": types.StringType, "effect": types.StringType}
+var (
+	statementType = map[string]attr.Type{"sql": types.StringType, "lock": types.StringType, "effect": types.StringType}
+	hazardType    = map[string]attr.Type{"type": types.StringType, "message": types.StringType}
+)
 
 // stageSchema returns the schema of a stage: its own attributes and the common ones.
 func stageSchema(ctx context.Context, description, idExample, limit string, own map[string]schema.Attribute) schema.Schema {
@@ -68,6 +73,14 @@ func stageSchema(ctx context.Context, description, idExample, limit string, own 
 				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only`, `batched update` or `batched copy`."},
 			}},
 		},
+		"hazards": schema.ListNestedAttribute{
+			Computed:            true,
+			MarkdownDescription: "What a reviewer should weigh. Like `statements` it is known at plan time, so that a policy can allow or refuse it by `type`.",
+			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+				"type":    schema.StringAttribute{Computed: true, MarkdownDescription: "Stable name of the kind: " + hazardTypes() + "."},
+				"message": schema.StringAttribute{Computed: true, MarkdownDescription: "What it means for the table."},
+			}},
+		},
 		"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
 			Create: true, Update: true, Delete: true,
 			CreateDescription: "How long creating may take, such as `\"30m\"`. The default is " + limit + ". Nothing that was done is lost when the time is up.",
@@ -79,18 +92,41 @@ func stageSchema(ctx context.Context, description, idExample, limit string, own 
 	return schema.Schema{MarkdownDescription: description, Attributes: attributes}
 }
 
-// showStatements turns statements into the value of the attribute.
-func showStatements(statements []ddl.Statement) (types.List, diag.Diagnostics) {
-	var diags diag.Diagnostics
-	values := make([]attr.Value, len(statements))
-	for i, s := range statements {
-		object, more := types.ObjectValue(statementType, map[string]attr.Value{
+// showPreview writes what a stage runs, and what to weigh about it, into the model.
+func (m *commonModel) showPreview(statements []ddl.Statement, hazards []ddl.Hazard) (diags diag.Diagnostics) {
+	var more diag.Diagnostics
+	m.Statements, more = listOf(statementType, statements, func(s ddl.Statement) map[string]attr.Value {
+		return map[string]attr.Value{
 			"sql": types.StringValue(s.SQL), "lock": types.StringValue(string(s.Lock)), "effect": types.StringValue(string(s.Effect)),
-		})
+		}
+	})
+	diags.Append(more...)
+	m.Hazards, more = listOf(hazardType, hazards, func(h ddl.Hazard) map[string]attr.Value {
+		return map[string]attr.Value{"type": types.StringValue(string(h.Type)), "message": types.StringValue(h.Message)}
+	})
+	diags.Append(more...)
+	return diags
+}
+
+// listOf turns a slice into a list of objects.
+func listOf[T any](attributes map[string]attr.Type, from []T, show func(T) map[string]attr.Value) (types.List, diag.Diagnostics) {
+	var diags diag.Diagnostics
+	values := make([]attr.Value, len(from))
+	for i, v := range from {
+		object, more := types.ObjectValue(attributes, show(v))
 		diags.Append(more...)
 		values[i] = object
 	}
-	list, more := types.ListValue(types.ObjectType{AttrTypes: statementType}, values)
+	list, more := types.ListValue(types.ObjectType{AttrTypes: attributes}, values)
 	diags.Append(more...)
 	return list, diags
+}
+
+// hazardTypes lists the types for documentation.
+func hazardTypes() string {
+	names := make([]string, len(ddl.HazardTypes))
+	for i, t := range ddl.HazardTypes {
+		names[i] = "`" + string(t) + "`"
+	}
+	return strings.Join(names, ", ")
 }

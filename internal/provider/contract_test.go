@@ -103,7 +103,6 @@ func TestDropIsUndone(t *testing.T) {
 			},
 			{
 				ResourceName: "postgres_column_contract.name", ImportState: true, ImportStateId: "public.users/full_name", ImportStateVerify: true,
-				ImportStateVerifyIgnore: []string{"timeouts", "drops"},
 			},
 			{
 				Config: providerBlock(db) + config, ConfigPlanChecks: emptyPlan,

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
+	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pgtest"
 )
 
@@ -114,6 +115,13 @@ func TestStatementsAreKnownAtPlan(t *testing.T) {
 	known := func(address string, index int, sql string) plancheck.PlanCheck {
 		return plancheck.ExpectKnownValue(address, tfjsonpath.New("statements").AtSliceIndex(index).AtMapKey("sql"), knownvalue.StringExact(sql))
 	}
+	hazards := func(address string, types ...ddl.HazardType) plancheck.PlanCheck {
+		var checks []knownvalue.Check
+		for _, hazard := range types {
+			checks = append(checks, knownvalue.ObjectPartial(map[string]knownvalue.Check{"type": knownvalue.StringExact(string(hazard))}))
+		}
+		return plancheck.ExpectKnownValue(address, tfjsonpath.New("hazards"), knownvalue.ListExact(checks))
+	}
 	resource.UnitTest(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories,
 		Steps: []resource.TestStep{{
@@ -125,10 +133,14 @@ func TestStatementsAreKnownAtPlan(t *testing.T) {
    SET "first_name" = coalesce("first_name", (split_part(full_name, ' ', 1))),
        "last_name" = coalesce("last_name", (substr(full_name, strpos(full_name, ' ') + 1)))
  WHERE "users".ctid >= $1::tid AND "users".ctid < $2::tid
+   AND pg_catalog.hashtid("users".ctid) & 1023 < $3
    AND (("first_name" IS NULL AND (split_part(full_name, ' ', 1)) IS NOT NULL)
         OR ("last_name" IS NULL AND (substr(full_name, strpos(full_name, ' ') + 1)) IS NOT NULL))`),
 				known("postgres_column_contract.name", 0, "ALTER TABLE \"public\".\"users\"\n  RENAME COLUMN \"full_name\" TO \"full_name__quarantined\""),
 				known("postgres_column_contract.name", 1, "ALTER TABLE \"public\".\"users\"\n  ALTER COLUMN \"full_name__quarantined\" DROP NOT NULL"),
+				hazards("postgres_column_expand.name", ddl.TakesAccessExclusiveLock),
+				hazards("postgres_batched_backfill.name", ddl.UpdatesRows),
+				hazards("postgres_column_contract.name", ddl.TakesAccessExclusiveLock, ddl.HidesColumns, ddl.SkipsGate),
 			}},
 		}},
 	})
@@ -139,21 +151,13 @@ func TestImportBringsTheStagesBack(t *testing.T) {
 	db := pgtest.NewDatabase(t)
 	createUsers(t, db, 50)
 	verify := func(address, id string) resource.TestStep {
-		return resource.TestStep{
-			ResourceName: address, ImportState: true, ImportStateId: id, ImportStateVerify: true,
-			ImportStateVerifyIgnore: []string{"timeouts"},
-		}
+		return resource.TestStep{ResourceName: address, ImportState: true, ImportStateId: id, ImportStateVerify: true}
 	}
 	resource.UnitTest(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories,
 		Steps: []resource.TestStep{
 			{Config: providerBlock(db) + expandName + backfillName + contractName},
-			{
-				ResourceName: "postgres_column_expand.name", ImportState: true, ImportStateId: "public.users/last_name,first_name",
-				ImportStateVerify: true,
-				// The catalogs call the type character varying(200).
-				ImportStateVerifyIgnore: []string{"columns.last_name.type", "statements.1.sql"},
-			},
+			verify("postgres_column_expand.name", "public.users/last_name,first_name"),
 			verify("postgres_batched_backfill.name", "public.users/first_name,last_name"),
 			verify("postgres_column_contract.name", "public.users/full_name"),
 		},

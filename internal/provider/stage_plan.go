@@ -68,13 +68,11 @@ func (r *stageResource[M, PM, S, O]) planSpec(ctx context.Context, planned, prio
 		changed = !r.sameSpec(was, spec)
 	}
 	// An unchanged stage keeps what it ran; the statements of a change follow from the configuration and the prior state.
-	if changed || common.Statements.IsUnknown() || common.Statements.IsNull() {
-		common.Statements, more = showStatements(spec.Preview())
-		diags.Append(more...)
-		if prior != nil && !changed && !PM(prior).common().Statements.IsNull() {
-			common.Statements = PM(prior).common().Statements
-		}
+	if prior != nil && !changed && !PM(prior).common().Statements.IsNull() {
+		common.Statements, common.Hazards = PM(prior).common().Statements, PM(prior).common().Hazards
+		return spec, changed
 	}
+	diags.Append(common.showPreview(spec.Preview(), spec.Hazards())...)
 	return spec, changed
 }
 

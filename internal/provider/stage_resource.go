@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
-	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
-	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
@@ -78,12 +76,12 @@ func (r *stageResource[M, PM, S, O]) Create(ctx context.Context, req resource.Cr
 		// Success with partial state is saved untainted; the next plan is an update that goes on.
 		resp.Diagnostics.Append(r.show(ctx, &m, observed)...)
 		resp.Diagnostics.AddWarning(r.title(ctx, &m)+" was interrupted", "What was done is recorded in the database. Apply again to go on.")
-		resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
+		resp.Diagnostics.Append(r.save(ctx, &m, &resp.State, resp.Identity)...)
 	case err != nil:
 		r.addApplyError(ctx, &m, err, "create", &resp.Diagnostics)
 	default:
 		resp.Diagnostics.Append(r.show(ctx, &m, observed)...)
-		resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
+		resp.Diagnostics.Append(r.save(ctx, &m, &resp.State, resp.Identity)...)
 		r.addApplied(ctx, &m, observed, &resp.Diagnostics)
 	}
 }
@@ -103,7 +101,7 @@ func (r *stageResource[M, PM, S, O]) Update(ctx context.Context, req resource.Up
 	}
 	if err == nil || r.begun(observed) {
 		resp.Diagnostics.Append(r.show(ctx, &m, observed)...)
-		resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
+		resp.Diagnostics.Append(r.save(ctx, &m, &resp.State, resp.Identity)...)
 	}
 	if err != nil {
 		r.addApplyError(ctx, &m, err, "update", &resp.Diagnostics)
@@ -139,6 +137,15 @@ func (r *stageResource[M, PM, S, O]) apply(ctx context.Context, m, prior *M, tim
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &timeoutError{operation: operation, after: limit})
 	defer cancel()
+	if prior != nil && sameButTimeouts[M, PM](*m, *prior) {
+		recorded, err := spec.Read(ctx, r.client.env)
+		if err != nil {
+			return observed, err
+		}
+		if recorded != nil {
+			return *recorded, nil
+		}
+	}
 	if r.retune != nil && r.isSettled(ctx, *m, prior, spec) {
 		recorded, err := r.retune(ctx, r.client.env, spec)
 		if err != nil {
@@ -153,6 +160,16 @@ func (r *stageResource[M, PM, S, O]) apply(ctx context.Context, m, prior *M, tim
 		err = context.Cause(ctx)
 	}
 	return observed, err
+}
+
+// sameButTimeouts reports whether an update changes nothing but how long things may take, which is nothing to the database. A
+// stage that a contract has retired can have that as well, and could not be applied.
+func sameButTimeouts[M any, PM interface {
+	*M
+	model
+}](planned, prior M) bool {
+	PM(&planned).common().Timeouts = PM(&prior).common().Timeouts
+	return reflect.DeepEqual(planned, prior)
 }
 
 // isSettled reports whether an update changes nothing of what the stage does, and an earlier apply has left nothing to do.
@@ -204,33 +221,44 @@ func (r *stageResource[M, PM, S, O]) Read(ctx context.Context, req resource.Read
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	resp.Diagnostics.Append(setIdentity[M, PM](ctx, &m, resp.Identity)...)
 	if !r.client.known {
 		r.client.warnUnreachable(&resp.Diagnostics, errConfigurationUnknown)
 		return
 	}
-	spec, diags := r.spec(ctx, r.client.env, &m, &m)
-	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() {
-		return
-	}
-	observed, err := spec.Read(ctx, r.client.env)
+	found, err := r.refresh(ctx, &m, &resp.Diagnostics)
 	switch {
+	case resp.Diagnostics.HasError():
 	case unreachable(err):
 		r.client.warnUnreachable(&resp.Diagnostics, err)
 	case err != nil:
-		addErrors(&resp.Diagnostics, err, r.describe(spec)+" cannot be read")
-	case observed == nil:
+		addErrors(&resp.Diagnostics, err, r.title(ctx, &m)+" cannot be read")
+	case !found:
 		resp.State.RemoveResource(ctx)
 	default:
-		resp.Diagnostics.Append(r.show(ctx, &m, *observed)...)
-		if PM(&m).common().Statements.IsNull() { // It was just imported.
-			if spec, diags = r.spec(ctx, r.client.env, &m, nil); !diags.HasError() {
-				PM(&m).common().Statements, diags = showStatements(spec.Preview())
-			}
-			resp.Diagnostics.Append(diags...)
-		}
 		resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
 	}
+}
+
+// refresh writes what is observed of the stage into its model. It reports whether the stage is there.
+func (r *stageResource[M, PM, S, O]) refresh(ctx context.Context, m *M, diags *diag.Diagnostics) (found bool, err error) {
+	spec, more := r.spec(ctx, r.client.env, m, m)
+	diags.Append(more...)
+	if diags.HasError() {
+		return false, nil
+	}
+	observed, err := spec.Read(ctx, r.client.env)
+	if err != nil || observed == nil {
+		return false, err
+	}
+	diags.Append(r.show(ctx, m, *observed)...)
+	if PM(m).common().Statements.IsNull() { // It was just imported.
+		if spec, more = r.spec(ctx, r.client.env, m, nil); !more.HasError() {
+			more = PM(m).common().showPreview(spec.Preview(), spec.Hazards())
+		}
+		diags.Append(more...)
+	}
+	return true, nil
 }
 
 // Delete undoes the stage.
@@ -260,25 +288,5 @@ func (r *stageResource[M, PM, S, O]) Delete(ctx context.Context, req resource.De
 	addWarnings(&resp.Diagnostics, warnings)
 	if err != nil {
 		r.addApplyError(ctx, &m, err, "delete", &resp.Diagnostics)
-	}
-}
-
-// ImportState reads an identifier such as public.users/first_name,last_name.
-func (r *stageResource[M, PM, S, O]) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	table, columns, err := pg.ParseID(req.ID)
-	if err != nil {
-		resp.Diagnostics.AddError("Import identifier is malformed", capitalize(err.Error())+". Names with other characters than lower-case letters, "+
-			"digits and underscores need double quotes.")
-		return
-	}
-	attributes, diags := r.imported(ctx, columns)
-	resp.Diagnostics.Append(diags...)
-	if resp.Diagnostics.HasError() {
-		return
-	}
-	attributes["id"] = types.StringValue(pg.FormatID(table, slices.Sorted(slices.Values(columns))))
-	attributes["schema"], attributes["table"] = types.StringValue(table.Schema), types.StringValue(table.Name)
-	for _, name := range stage.SortedKeys(attributes) {
-		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), attributes[name])...)
 	}
 }

@@ -136,9 +136,10 @@ func keyOf(table *pg.Table) (key []pg.Column) {
 	return key
 }
 
-// Preview returns the statement of a batch. On a partitioned table it runs for each partition.
+// Preview returns the statement of a batch. On a partitioned table it runs for each partition. The last pass leaves the
+// hash out.
 func (s *Spec) Preview() []ddl.Statement {
-	return []ddl.Statement{{SQL: s.updateWindow(s.Table), Lock: ddl.RowExclusive, Effect: ddl.BatchedUpdate}}
+	return []ddl.Statement{{SQL: s.updateShare(s.Table), Lock: ddl.RowExclusive, Effect: ddl.BatchedUpdate}}
 }
 
 // SameWork reports whether two backfills do the same to the same rows.

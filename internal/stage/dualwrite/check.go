@@ -70,7 +70,8 @@ func (s *Spec) inspect(ctx context.Context, tx pgx.Tx, env *stage.Env, planned m
 	if found.record != nil && found.record.Retired() {
 		return nil, finding.New(fmt.Sprintf("Sync of %s is retired", s.describe()),
 			"A contract has taken its old columns away, so there is nothing to keep equal. Undo the change of this resource, or destroy the "+
-				"contract first.")
+				"contract first. If Terraform's state was lost, import the sync:\n\n"+
+				fmt.Sprintf("  terraform import postgres_column_sync.NAME %s", pg.Literal(s.ID)))
 	}
 	if found.table, err = env.ReadTable(ctx, tx, s.Table, found.record); err != nil {
 		return nil, err

@@ -1,0 +1,5 @@
+CREATE TABLE users (
+  id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  full_name text
+);
+INSERT INTO users (full_name) VALUES ('Ada Lovelace'), (NULL);

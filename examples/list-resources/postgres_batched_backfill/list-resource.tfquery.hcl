@@ -1,0 +1,7 @@
+list "postgres_batched_backfill" "users" {
+  provider = postgres
+
+  config {
+    table = "users"
+  }
+}

@@ -1,0 +1,7 @@
+list "postgres_column_contract" "users" {
+  provider = postgres
+
+  config {
+    table = "users"
+  }
+}

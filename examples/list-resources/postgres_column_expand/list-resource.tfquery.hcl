@@ -1,0 +1,7 @@
+list "postgres_column_expand" "users" {
+  provider = postgres
+
+  config {
+    table = "users"
+  }
+}

@@ -1,0 +1,7 @@
+list "postgres_column_sync" "users" {
+  provider = postgres
+
+  config {
+    table = "users"
+  }
+}

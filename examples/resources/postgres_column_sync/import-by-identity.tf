@@ -1,0 +1,6 @@
+import {
+  to = postgres_column_sync.name
+  identity = {
+    id = "public.users/first_name,last_name"
+  }
+}
