@@ -86,8 +86,8 @@ func expectBackfill(t *testing.T, figures backfillFigures) {
 
 func expectWriters(t *testing.T, figures writersFigures) {
 	t.Helper()
-	if len(figures) != 3 {
-		t.Errorf("%d figures of writers, want 3", len(figures))
+	if len(figures) != len(liveWays) {
+		t.Errorf("%d figures of writers, want %d", len(figures), len(liveWays))
 	}
 	for _, f := range figures {
 		if f.Alone.PerSecond <= 0 || f.Alone.P99 < f.Alone.P50 || f.Alone.P50 <= 0 {

@@ -31,8 +31,11 @@ type filledLive struct {
 // slowdown is how much longer the writers' slow transactions took than when they were alone.
 func (f filledLive) slowdown() float64 { return f.During.P99 / f.Alone.P99 }
 
+// liveWays are what the writers are exposed to.
+var liveWays = []way{oneUpdate, keyBatches, backfillWith(2), gentle, busyLoop}
+
 func runWriters(ctx context.Context, b *bench) error {
-	for _, w := range []way{oneUpdate, keyBatches, backfillWith(2), gentle, busyLoop} {
+	for _, w := range liveWays {
 		f, err := fillLive(ctx, b, w)
 		if f.Way != "" {
 			b.report.Writers = append(b.report.Writers, f)
