@@ -120,7 +120,7 @@ func (s *Spec) begin(ctx context.Context, env *stage.Env) (*job, error) {
 }
 
 func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
-	j := &job{spec: s, env: env, pace: newPace(s.Options.targetDuration()), interleaving: newInterleaving()}
+	j := &job{spec: s, env: env, pace: newPace(s.Options.targetDuration(), s.Options.workers()), interleaving: newInterleaving()}
 	err := env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
 		record, err := env.Ledger.LockStage(ctx, tx, ledger.BatchedBackfill, s.ID)
 		if err != nil {

@@ -138,7 +138,12 @@ func TestServerCrash(t *testing.T) {
 	done := applying(t.Context(), env, spec)
 	for _, at := range []int64{1000, 4000} {
 		waitForRows(t, db, spec, at, done)
-		pid := pgtest.QueryRow[int](t, db, `SELECT max(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%backfill%'`)
+		var pid int
+		eventually(t, "a batch runs", func() bool {
+			pid = pgtest.QueryRow[int](t, db, `
+				SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%backfill%'`)
+			return pid != 0
+		})
 		backend, err := os.FindProcess(pid)
 		if err == nil {
 			err = backend.Kill() // upon which the server starts all over, as after a crash

@@ -24,9 +24,9 @@ const (
 	panicFactor = 3
 	// recovery is how fast sizes come back after rows that others hold have halved them, per batch.
 	recovery = 1.25
-	// lockedShare and fewUnits cap the part of a leaf's rows that a batch may hold locked: one in so many, but not less than
-	// these units. A write to some row then hardly ever meets a batch.
-	lockedShare = 1000
+	// lockedShare and fewUnits cap the part of a leaf's rows that the batches of all workers may hold locked: one in so many,
+	// but each not less than these units. A write to some row then hardly ever meets a batch.
+	lockedShare = 500
 	fewUnits    = 16
 	// maxWAL caps what one transaction writes, which standbys and subscribers have to take at once.
 	maxWAL = 16 << 20
@@ -49,6 +49,7 @@ const (
 type pace struct {
 	mu      sync.Mutex
 	target  time.Duration
+	workers int
 	buckets [paceBuckets]rateMeter
 	// held shrinks all sizes after rows were held by others; 1 is no shrinking.
 	held float64
@@ -63,7 +64,9 @@ type rateMeter struct {
 	by                      string
 }
 
-func newPace(target time.Duration) *pace { return &pace{target: target, held: 1, by: limitedByTarget} }
+func newPace(target time.Duration, workers int) *pace {
+	return &pace{target: target, workers: workers, held: 1, by: limitedByTarget}
+}
 
 // share is the part of each page's rows that the current pass of a segment does.
 func share(s ledger.Segment) float64 { return float64(s.High-s.Low) / ledger.HashRange }
@@ -85,7 +88,9 @@ func (p *pace) meter(s ledger.Segment) *rateMeter {
 }
 
 // mostUnits is the largest batch on a leaf of so many pages.
-func mostUnits(leafPages int64) float64 { return float64(max(leafPages/lockedShare, fewUnits)) }
+func (p *pace) mostUnits(leafPages int64) float64 {
+	return float64(max(leafPages/int64(lockedShare*p.workers), fewUnits))
+}
 
 // next returns the number of pages for the next window of the segment, which is part of a leaf of leafPages. budget is the share of the usual size that the
 // server can bear now; rowsAtOnce bounds the rows of the batch unless it is 0.
@@ -95,7 +100,7 @@ func (p *pace) next(s ledger.Segment, leafPages int64, budget, rowsAtOnce float6
 	m := p.meter(s)
 	p.by = m.by
 	pages := m.size / share(s)
-	if most := mostUnits(leafPages); m.size > most {
+	if most := p.mostUnits(leafPages); m.size > most {
 		pages, p.by = most/share(s), limitedByWindow
 	}
 	if p.held < 1 {

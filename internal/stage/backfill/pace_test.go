@@ -24,7 +24,7 @@ func run(p *pace, s ledger.Segment, batches int, perPage time.Duration, walPerPa
 }
 
 func TestPaceReachesItsTarget(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	if got := run(p, wholePass, 20, time.Millisecond, 1000); got < 95 || got > 105 {
 		t.Errorf("%d pages of 1 ms each, want about 100", got)
 	}
@@ -34,7 +34,7 @@ func TestPaceReachesItsTarget(t *testing.T) {
 }
 
 func TestPaceGrowsSlowly(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	last := p.next(wholePass, large, 1, 0)
 	for range 30 {
 		next := run(p, wholePass, 1, time.Microsecond, 0)
@@ -49,7 +49,7 @@ func TestPaceGrowsSlowly(t *testing.T) {
 }
 
 func TestPaceShrinksAtOnce(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	usual := run(p, wholePass, 20, time.Millisecond, 0)
 	if got := run(p, wholePass, 1, 10*time.Millisecond, 0); got > usual/4 {
 		t.Errorf("%d pages after a batch of ten times the target, want at most %d", got, usual/4)
@@ -60,7 +60,7 @@ func TestPaceShrinksAtOnce(t *testing.T) {
 }
 
 func TestPaceCapsWAL(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	if got := run(p, wholePass, 40, time.Microsecond, 1<<20); got != 16 {
 		t.Errorf("%d pages of 1 MiB of WAL each, want 16", got)
 	}
@@ -70,7 +70,7 @@ func TestPaceCapsWAL(t *testing.T) {
 }
 
 func TestPaceKnowsPassesApart(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	first, later := wholePass, wholePass
 	first.High = 128
 	later.Low, later.High = 128, 256
@@ -84,7 +84,7 @@ func TestPaceKnowsPassesApart(t *testing.T) {
 }
 
 func TestPaceHalvesWhenRowsAreHeld(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	usual := run(p, wholePass, 20, time.Millisecond, 0)
 	p.failed()
 	p.failed()
@@ -97,7 +97,7 @@ func TestPaceHalvesWhenRowsAreHeld(t *testing.T) {
 }
 
 func TestPaceHeedsTheServerAndTheRate(t *testing.T) {
-	p := newPace(target)
+	p := newPace(target, 2)
 	usual := run(p, wholePass, 20, time.Millisecond, 0)
 	if got := p.next(wholePass, large, 0.5, 0); got != usual/2 || p.limitedBy() != limitedByThrottle {
 		t.Errorf("%d pages with half the budget limited by %s, want %d", got, p.limitedBy(), usual/2)
@@ -108,11 +108,14 @@ func TestPaceHeedsTheServerAndTheRate(t *testing.T) {
 }
 
 func TestPaceHoldsFewOfATablesRows(t *testing.T) {
-	p := newPace(target)
-	run(p, wholePass, 40, time.Microsecond, 0)
-	for leaf, want := range map[int64]int64{10: fewUnits, 17_000: 17, 400_000: 400} {
-		if got := p.next(wholePass, leaf, 1, 0); got != want || p.limitedBy() != limitedByWindow {
-			t.Errorf("%d of %d pages limited by %s, want %d", got, leaf, p.limitedBy(), want)
+	for _, test := range []struct {
+		workers    int
+		leaf, want int64
+	}{{1, 10, fewUnits}, {1, 17_000, 34}, {2, 17_000, 17}, {2, 400_000, 400}} {
+		p := newPace(target, test.workers)
+		run(p, wholePass, 40, time.Microsecond, 0)
+		if got := p.next(wholePass, test.leaf, 1, 0); got != test.want || p.limitedBy() != limitedByWindow {
+			t.Errorf("%d workers get %d of %d pages limited by %s, want %d", test.workers, got, test.leaf, p.limitedBy(), test.want)
 		}
 	}
 }

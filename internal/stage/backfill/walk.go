@@ -221,7 +221,7 @@ func (j *job) window(ctx context.Context, leaf pg.Leaf, s ledger.Segment) (next 
 		case lost.again(ctx, err):
 			j.env.Log.WarnContext(ctx, "session lost, trying again", "backfill", j.spec.ID, "error", err)
 			// The server may have lost what it had not yet written to disk, this batch may be done nevertheless.
-			if s, err = j.reread(ctx, s); err != nil || s.Done() {
+			if s, err = j.reread(ctx, s); err != nil || s.Next >= s.End {
 				return s, updates, err
 			}
 		case pages > 1 && mayShrink(ctx, err):
