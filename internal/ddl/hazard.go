@@ -2,7 +2,8 @@ package ddl
 
 import (
 	"fmt"
-	"strings"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 )
 
 // Hazard is something that the reviewer of a plan should weigh, by a type that policies can rely on. Like a statement it
@@ -21,6 +22,9 @@ const (
 	TakesAccessExclusiveLock HazardType = "access_exclusive_lock"
 	// TakesShareRowExclusiveLock means that writes wait while a statement runs.
 	TakesShareRowExclusiveLock HazardType = "share_row_exclusive_lock"
+	// RewritesTable means that the table and its indexes are written anew under a lock that nobody can pass: reads and writes
+	// wait for the whole rewrite.
+	RewritesTable HazardType = "table_rewrite"
 	// UpdatesRows means that many rows are updated, in batches: WAL, replication and vacuum have work to do.
 	UpdatesRows HazardType = "updates_rows"
 	// OverwritesData means that values that somebody wrote may be replaced.
@@ -43,32 +47,34 @@ const (
 
 // HazardTypes are all types, for documentation.
 var HazardTypes = []HazardType{
-	TakesAccessExclusiveLock, TakesShareRowExclusiveLock, UpdatesRows, OverwritesData, SkipsTriggers, AddsTrigger, RejectsWrites,
+	TakesAccessExclusiveLock, TakesShareRowExclusiveLock, RewritesTable, UpdatesRows, OverwritesData, SkipsTriggers, AddsTrigger, RejectsWrites,
 	HidesColumns, DeletesData, DeletesArchive, SkipsGate,
 }
 
-// LockHazards returns what follows from the locks that the statements take on the table.
+// LockHazards returns what follows from the locks that the statements take on the table, in one transaction.
 func LockHazards(table string, statements []Statement) (hazards []Hazard) {
-	count := make(map[Lock]int)
+	count, rewrites := make(map[Lock]int), 0
 	for _, s := range statements {
 		count[s.Lock]++
+		if s.Effect == Rewrites {
+			rewrites++
+		}
+	}
+	held := "for milliseconds"
+	if rewrites > 0 {
+		held = "until the table is rewritten"
 	}
 	note := func(lock Lock, hazard HazardType, waits string) {
 		if n := count[lock]; n > 0 {
-			hazards = append(hazards, Hazard{hazard, fmt.Sprintf("%s lock on %s for %s: %s wait while it is held, for milliseconds. The wait for it is cut "+
-				"short and tried again.", capitalize(lock.withArticle()), table, plural(n, "statement"), waits)})
+			hazards = append(hazards, Hazard{hazard, fmt.Sprintf("%s lock on %s for %s: %s wait while it is held, %s.",
+				finding.Capitalize(lock.withArticle()), table, finding.Count(n, "statement"), waits, held)})
 		}
 	}
 	note(AccessExclusive, TakesAccessExclusiveLock, "reads and writes")
 	note(ShareRowExclusive, TakesShareRowExclusiveLock, "writes")
-	return hazards
-}
-
-func capitalize(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+	if rewrites > 0 {
+		hazards = append(hazards, Hazard{RewritesTable, fmt.Sprintf("%s may write all rows and indexes of %s anew: reads and writes wait for the whole "+
+			"rewrite. Use a maintenance window.", finding.Capitalize(finding.Count(rewrites, "statement")), table)})
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return hazards
 }

@@ -1,6 +1,7 @@
 package ddl_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,5 +21,20 @@ func TestLockHazards(t *testing.T) {
 		if !strings.HasPrefix(hazards[i].Message, want) {
 			t.Errorf("%q, want it to begin with %q", hazards[i].Message, want)
 		}
+	}
+}
+
+func TestHazardsOfARewrite(t *testing.T) {
+	hazards := ddl.LockHazards("public.users", []ddl.Statement{
+		{Lock: ddl.AccessExclusive, Effect: ddl.MetadataOnly}, {Lock: ddl.AccessExclusive, Effect: ddl.Rewrites},
+	})
+	if len(hazards) != 2 || hazards[0].Type != ddl.TakesAccessExclusiveLock || hazards[1].Type != "table_rewrite" {
+		t.Fatalf("hazards %+v", hazards)
+	}
+	if strings.Contains(hazards[0].Message, "milliseconds") || !strings.Contains(hazards[1].Message, "reads and writes wait for the whole rewrite") {
+		t.Errorf("hazards %+v", hazards)
+	}
+	if !slices.Contains(ddl.HazardTypes, ddl.RewritesTable) {
+		t.Error("the type is not among those that are documented")
 	}
 }

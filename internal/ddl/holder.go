@@ -21,18 +21,10 @@ type Holder struct {
 // lock on any table itself.
 func holders(ctx context.Context, tx pgx.Tx, relations []uint32, mode Lock) ([]Holder, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT coalesce(l.pid, 0), coalesce(a.usename, p.owner, '')::text, coalesce(a.application_name, p.gid, ''),
-		       coalesce(a.backend_type, ''), coalesce(a.state, ''), coalesce(left(a.query, 200), ''),
-		       coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)), -1)::float8,
+		SELECT `+pg.HolderColumns+`,
 		       l.virtualtransaction, max(l.mode)
-		  FROM pg_locks l
-		  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-		  -- A prepared transaction has no session; the lock on its own number tells which one it is.
-		  LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL AND own.virtualtransaction = l.virtualtransaction
-		        AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
-		  LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
-		 WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY($1) AND l.mode = ANY($2)
-		   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		  FROM `+pg.Holders+`
+		 WHERE `+pg.OnRelations+` AND l.granted AND l.relation = ANY($1) AND l.mode = ANY($2)
 		   AND l.pid IS DISTINCT FROM pg_backend_pid()
 		 GROUP BY l.pid, l.virtualtransaction, a.usename, p.owner, a.application_name, p.gid, a.backend_type, a.state,
 		          a.query, a.xact_start, p.prepared

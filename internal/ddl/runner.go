@@ -58,6 +58,9 @@ type Change struct {
 	Others []uint32
 	// Scans means that the statements read the table, under a lock that keeps nobody out, and take as long as that takes.
 	Scans bool
+	// Rewrites means that the statements write the table anew under the lock, which the user has accepted, and take as long as
+	// that takes. Only getting the lock is bounded.
+	Rewrites bool
 	// Work runs under the lock. It checks the live table again, runs the statements and writes the ledger. It may run
 	// several times, also after a commit whose answer was lost, and then has to see that it is done.
 	Work func(ctx context.Context, tx pgx.Tx) error
@@ -111,6 +114,9 @@ func (a *attempts) next(ctx context.Context) error {
 	return a.classify(ctx, err)
 }
 
+// unboundTransaction takes away the limit that a role or a database may have for transactions, since PostgreSQL 17.
+const unboundTransaction = `SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'`
+
 // attempt queues for the lock at most that long, and works under it.
 func (a *attempts) attempt(ctx context.Context, wait time.Duration) error {
 	settings := []pg.Setting{
@@ -127,7 +133,7 @@ func (a *attempts) attempt(ctx context.Context, wait time.Duration) error {
 			return fmt.Errorf("lock table %s: %w", a.change.Table.Name, err)
 		}
 		limit := pg.Timeout("statement_timeout", workTimeout)
-		if a.change.Scans {
+		if a.change.Scans || a.change.Rewrites {
 			limit.Value = "0"
 		}
 		if _, err := tx.Exec(ctx, `SELECT set_config($1, $2, true)`, limit.Name, limit.Value); err != nil {
@@ -135,6 +141,11 @@ func (a *attempts) attempt(ctx context.Context, wait time.Duration) error {
 				return &contentionError{cause: err}
 			}
 			return fmt.Errorf("bound the work under the lock: %w", err)
+		}
+		if a.change.Rewrites {
+			if _, err := tx.Exec(ctx, unboundTransaction); err != nil {
+				return fmt.Errorf("leave the rewrite its time: %w", err)
+			}
 		}
 		return a.change.Work(ctx, tx)
 	})

@@ -62,4 +62,6 @@ const (
 	MetadataOnly  Effect = "metadata only"
 	BatchedUpdate Effect = "batched update"
 	BatchedCopy   Effect = "batched copy"
+	// Rewrites means that every row and every index is written anew under the statement's lock.
+	Rewrites Effect = "rewrites"
 )

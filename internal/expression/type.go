@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,7 +16,7 @@ import (
 func ResolveType(ctx context.Context, tx pgx.Tx, name string) (pg.Type, error) {
 	var t pg.Type
 	unknown := func(err error) (pg.Type, error) {
-		return t, finding.New(fmt.Sprintf("Type %q is unknown", name), finding.Paragraphs(unknownTypeAdvice(name), stateLine(err)))
+		return t, finding.New(fmt.Sprintf("Type %q is unknown", name), finding.Paragraphs(unknownTypeAdvice, stateLine(err)))
 	}
 	var oid *uint32
 	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
@@ -57,30 +55,8 @@ func ResolveType(ctx context.Context, tx pgx.Tx, name string) (pg.Type, error) {
 	return t, nil
 }
 
-// typeAddOns are what people write behind a type in CREATE TABLE, with the staged way to have it.
-var typeAddOns = []struct {
-	pattern *regexp.Regexp
-	advice  string
-}{
-	{regexp.MustCompile(`(?i)\A\s*(small|big)?serial[248]?\b`), "serial adds a sequence default to every row, which rewrites the table under an ACCESS EXCLUSIVE lock. " +
-		"Add an integer column and fill it with a backfill."},
-	{regexp.MustCompile(`(?i)\bgenerated\b|\bidentity\b`), "An identity or generated column rewrites the table under an ACCESS EXCLUSIVE lock. Add a plain column and fill it with a backfill."},
-	{regexp.MustCompile(`(?i)\bnot\s+null\b|\bnull\b`), "Set not_null in the column's block instead, which needs a constant default."},
-	{regexp.MustCompile(`(?i)\bdefault\b`), "Set default in the column's block instead."},
-	{regexp.MustCompile(`(?i)\bcheck\b|\bunique\b|\bprimary\s+key\b|\breferences\b|\bconstraint\b`), "An inline constraint is checked or built under an ACCESS EXCLUSIVE lock. Add the column alone first; " +
-		"constraints come after the backfill."},
-	{regexp.MustCompile(`(?i)\bcollate\b`), "A collation cannot be given with the type."},
-}
-
-func unknownTypeAdvice(name string) string {
-	for _, a := range typeAddOns {
-		if a.pattern.MatchString(name) {
-			return a.advice
-		}
-	}
-	return "The server does not know it. Give a type name as in CREATE TABLE, with its schema if it is not on the search path:\n\n" +
-		finding.Indent(strings.Join([]string{`"text"`, `"numeric(12,2)"`, `"app.mood"`}, "\n"))
-}
+const unknownTypeAdvice = "The server does not know it. Give a type name as in CREATE TABLE, with its schema if it is not on the search path:\n\n" +
+	"  \"text\"\n  \"numeric(12,2)\"\n  \"app.mood\""
 
 func stateLine(err error) string {
 	var e *pgconn.PgError

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Finding is one statement to the user. As an error it stops the work; in a list of warnings it informs.
@@ -63,7 +64,7 @@ func All(err error, summary string) []*Finding {
 	if errors.As(err, &f) {
 		return []*Finding{f}
 	}
-	return []*Finding{{Summary: summary, Detail: capitalize(err.Error()) + ".", Cause: err}}
+	return []*Finding{{Summary: summary, Detail: Capitalize(err.Error()) + ".", Cause: err}}
 }
 
 // Paragraphs joins the non-empty parts of a detail text with blank lines.
@@ -91,9 +92,30 @@ func List(items []string) string {
 	return strings.Join(lines, "\n")
 }
 
-func capitalize(s string) string {
+// Capitalize begins a sentence with the text.
+func Capitalize(s string) string {
 	if s == "" {
 		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// Count says how many there are: 1 row, 2 rows.
+func Count[N int | int64](n N, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// Duration renders a duration as people write it: 50m, not 50m0s.
+func Duration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -32,7 +32,7 @@ func TestBeginningDoesNotDeadlockWithTheHolder(t *testing.T) {
 			func(tx pgx.Tx, lease ledger.Lease) error {
 				return theLedger.SetStatus(t.Context(), tx, lease.StageID, ledger.Running)
 			},
-			func(tx pgx.Tx, lease ledger.Lease) error { return theLedger.Finish(t.Context(), tx, lease) },
+			func(tx pgx.Tx, lease ledger.Lease) error { return theLedger.Finish(t.Context(), tx, lease, nil) },
 		},
 	}
 	for name, step := range steps {

@@ -52,12 +52,28 @@ func (l Ledger) TakeLease(ctx context.Context, tx pgx.Tx, stageID int64, holder 
 	}
 	lease.Token++
 	err = l.exec(ctx, tx, `
-		UPDATE `+l.table("backfill")+` SET token = $2, holder = $3, lease_expires_at = clock_timestamp() + make_interval(secs => $4)
+		UPDATE `+l.table("backfill")+` SET token = $2, holder = $3, lease_expires_at = clock_timestamp() + make_interval(secs => $4), `+fromNow+`
 		 WHERE stage_id = $1`, stageID, lease.Token, holder, LeaseTTL.Seconds())
 	if err != nil {
 		return lease, err
 	}
 	return lease, l.exec(ctx, tx, `UPDATE `+l.table("segment")+` SET token = $2 WHERE stage_id = $1`, stageID, lease.Token)
+}
+
+// What a backfill costs is counted by whoever writes its row anyhow: from a moment on, up to it, or no longer.
+const (
+	fromNow  = `counted_at = clock_timestamp(), counted_wal = pg_current_wal_insert_lsn()`
+	noLonger = `counted_at = NULL, counted_wal = NULL`
+)
+
+// counted renders the assignments that add what came since, if the condition says that batches did not wait. Neither the
+// clock nor, after a failover, the position in the WAL only goes forward.
+func counted(condition string) string {
+	return `
+		       busy_seconds = busy_seconds + CASE WHEN ` + condition + `
+		         THEN greatest(coalesce(extract(epoch FROM clock_timestamp() - counted_at), 0), 0) ELSE 0 END,
+		       wal_bytes = wal_bytes + CASE WHEN ` + condition + `
+		         THEN greatest(coalesce(pg_current_wal_insert_lsn() - counted_wal, 0), 0)::bigint ELSE 0 END`
 }
 
 // Report is what a running backfill says of itself.
@@ -87,7 +103,7 @@ func (l Ledger) Heartbeat(ctx context.Context, tx pgx.Tx, lease Lease, r Report)
 	err = tx.QueryRow(ctx, `
 		UPDATE `+l.table("backfill")+`
 		   SET lease_expires_at = clock_timestamp() + make_interval(secs => $3), rows_per_second = $4, hot_percent = $5,
-		       limited_by = $6, throttled = $7, blockers = $8
+		       limited_by = $6, throttled = $7, blockers = $8, `+counted("$7 = ''")+`, `+fromNow+`
 		 WHERE stage_id = $1 AND token = $2
 		RETURNING desired = 'pause', desired_by, coalesce(max_rows_per_second, 0)`, lease.StageID, lease.Token, LeaseTTL.Seconds(),
 		r.RowsPerSecond, r.HOTPercent, r.LimitedBy, r.Throttled, r.Blockers).Scan(&c.Paused, &c.PausedBy, &c.MaxRowsPerSecond)
@@ -102,8 +118,9 @@ func (l Ledger) Heartbeat(ctx context.Context, tx pgx.Tx, lease Lease, r Report)
 
 // ReleaseLease ends the lease at once. One that was lost needs no release.
 func (l Ledger) ReleaseLease(ctx context.Context, tx pgx.Tx, lease Lease) error {
-	return l.exec(ctx, tx, `UPDATE `+l.table("backfill")+` SET lease_expires_at = NULL WHERE stage_id = $1 AND token = $2`,
-		lease.StageID, lease.Token)
+	return l.exec(ctx, tx, `
+		UPDATE `+l.table("backfill")+` SET lease_expires_at = NULL, `+counted("throttled = ''")+`, `+noLonger+`
+		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token)
 }
 
 // LeaseHolder returns who runs the backfill, or "" when nobody does.
@@ -210,7 +227,7 @@ func (l Ledger) Begin(ctx context.Context, tx pgx.Tx, lease Lease, rowsEstimated
 	return l.held(ctx, tx, `
 		UPDATE `+l.table("backfill")+`
 		   SET phase = 'walk', rows_updated = 0, rows_estimated = $3, pages_total = 0, note = '', started_at = clock_timestamp(),
-		       checkpoint_at = NULL, completed_at = NULL
+		       checkpoint_at = NULL, completed_at = NULL, wal_bytes = 0, busy_seconds = 0, `+fromNow+`
 		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token, rowsEstimated)
 }
 
@@ -227,9 +244,10 @@ func (l Ledger) SetPhase(ctx context.Context, tx pgx.Tx, lease Lease, phase Phas
 		lease.StageID, lease.Token, phase, note)
 }
 
-// Finish records that the backfill is complete, ends the lease, drops the segments and forgets what operators asked for. The stage comes first, as in every
+// Finish records that the backfill is complete, ends the lease, drops the segments and forgets what operators asked
+// for. hotPercent is that of the last report, or nil. The stage comes first, as in every
 // transaction that writes both: one that takes the lease at the same time would otherwise deadlock with it.
-func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease) error {
+func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease, hotPercent *float64) error {
 	if err := l.SetStatus(ctx, tx, lease.StageID, Complete); err != nil {
 		return err
 	}
@@ -238,9 +256,10 @@ func (l Ledger) Finish(ctx context.Context, tx pgx.Tx, lease Lease) error {
 		UPDATE `+l.table("backfill")+`
 		   SET phase = 'complete', note = '', lease_expires_at = NULL, completed_at = clock_timestamp(),
 		       desired = 'run', max_rows_per_second = NULL, -- A later run is another matter.
+		       hot_percent = coalesce($3, hot_percent), `+counted("throttled = ''")+`, `+noLonger+`,
 		       completed_xmax = pg_snapshot_xmax(pg_current_snapshot()),
 		       rows_updated = rows_updated + (SELECT coalesce(sum(rows_updated), 0) FROM gone)
-		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token)
+		 WHERE stage_id = $1 AND token = $2`, lease.StageID, lease.Token, hotPercent)
 }
 
 // RowsUpdated returns how many rows a backfill has updated since it began.

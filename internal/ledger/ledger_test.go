@@ -173,7 +173,7 @@ func TestLeaseFencesOffItsFormerHolder(t *testing.T) {
 		"SetPhase": func(tx pgx.Tx, l ledger.Lease) error {
 			return theLedger.SetPhase(t.Context(), tx, l, ledger.PhaseSweep, "")
 		},
-		"Finish": func(tx pgx.Tx, l ledger.Lease) error { return theLedger.Finish(t.Context(), tx, l) },
+		"Finish": func(tx pgx.Tx, l ledger.Lease) error { return theLedger.Finish(t.Context(), tx, l, nil) },
 	} {
 		err := db.Tx(t.Context(), pgx.TxOptions{}, nil, func(tx pgx.Tx) error { return use(tx, first) })
 		if !errors.Is(err, ledger.ErrLeaseLost) {
@@ -189,7 +189,7 @@ func TestLeaseFencesOffItsFormerHolder(t *testing.T) {
 		if err == nil && (p.RowsUpdated != 5 || p.PagesDone != 40) {
 			t.Errorf("progress = %+v, want the 5 rows and 40 pages of the new holder", p)
 		}
-		return errors.Join(err, theLedger.Finish(t.Context(), tx, second))
+		return errors.Join(err, theLedger.Finish(t.Context(), tx, second, nil))
 	})
 	status := pgtest.QueryRow[string](t, database, `SELECT status || ' ' || rows_updated || ' ' || percent FROM terraform_postgres.progress`)
 	if status != "complete 5 100" {

@@ -94,7 +94,7 @@ func TestOperatorsAreToldWhatTheyDidWrong(t *testing.T) {
 	db := open(t, database)
 	ensure(t, db)
 	complete := beginBackfill(t, db, "public.t/complete")
-	inTx(t, db, func(tx pgx.Tx) error { return theLedger.Finish(t.Context(), tx, complete) })
+	inTx(t, db, func(tx pgx.Tx) error { return theLedger.Finish(t.Context(), tx, complete, nil) })
 	unknown := []string{"is running", `HINT: SELECT backfill, status FROM "terraform_postgres".progress;`, "P0002"}
 	rate := []string{"rows_per_second cannot be", "HINT: It is at least 1, or 0", "22023"}
 	for sql, wants := range map[string][]string{

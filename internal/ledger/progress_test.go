@@ -109,7 +109,7 @@ func TestProgressOfAJobThroughItsLife(t *testing.T) {
 	expect("with a rate of NaN", `sweep running=true 100% rows=90/1000 pages=18/100 0/s max=0 limited="" throttled="" blockers="" hot=91.3 remaining=-`)
 	beat(t, db, lease, ledger.Report{RowsPerSecond: math.Inf(1), HOTPercent: &hot})
 
-	inTx(t, db, func(tx pgx.Tx) error { return theLedger.Finish(t.Context(), tx, lease) })
+	inTx(t, db, func(tx pgx.Tx) error { return theLedger.Finish(t.Context(), tx, lease, nil) })
 	database.Exec(t, `UPDATE terraform_postgres.backfill SET desired = 'pause', desired_by = 'somebody', throttled = 'x'`)
 	expect("when complete", `complete running=false 100% rows=90/1000 pages=100/100 0/s max=0 limited="" throttled="" blockers="" hot=91.3 remaining=-`)
 	if p := progressOf(t, db, key); p.SinceCheckpoint != nil || p.CompletedAt == nil || !p.Complete() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,6 +95,7 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 	if err != nil {
 		return err
 	}
+	options.BeginQuery = db.begin(options, settings)
 	tx, err := pool.BeginTx(ctx, options)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -115,9 +117,6 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 			err = errors.Join(ctx.Err(), err) // The server only says that it was asked to cancel.
 		}
 	}()
-	if err := db.prepare(ctx, tx, settings); err != nil {
-		return err
-	}
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -132,7 +131,9 @@ func (db *DB) Tx(ctx context.Context, options pgx.TxOptions, settings []Setting,
 // refuse the setting.
 var checkClient = Timeout("client_connection_check_interval", time.Second)
 
-func (db *DB) prepare(ctx context.Context, tx pgx.Tx, settings []Setting) error {
+// begin returns what begins a transaction with its settings, in one trip to the server. A pooler sees nothing of a setting that
+// was refused: the session is thrown away.
+func (db *DB) begin(options pgx.TxOptions, settings []Setting) string {
 	all := append([]Setting{Timeout("idle_in_transaction_session_timeout", abandoned)}, settings...)
 	if db.watchesClients {
 		all = append(all, checkClient)
@@ -141,16 +142,15 @@ func (db *DB) prepare(ctx context.Context, tx pgx.Tx, settings []Setting) error 
 		all = append(all, Setting{"role", db.settings.Role})
 	}
 	all = append(all, db.always...) // Of two settings of one name, the later one stays.
-	names, values := make([]string, len(all)), make([]string, len(all))
+	calls := make([]string, len(all))
 	for i, s := range all {
-		names[i], values[i] = s.Name, s.Value
+		calls[i] = fmt.Sprintf("set_config(%s, %s, true)", Literal(s.Name), Literal(s.Value))
 	}
-	_, err := tx.Exec(ctx, `SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS s(name, value)`,
-		names, values)
-	if err != nil {
-		return fmt.Errorf("prepare the transaction: %w", err)
+	sql := "BEGIN"
+	if options.IsoLevel != "" {
+		sql += " ISOLATION LEVEL " + string(options.IsoLevel)
 	}
-	return nil
+	return sql + " " + string(options.AccessMode) + "; SELECT " + strings.Join(calls, ", ")
 }
 
 // open connects on first use and refuses engines that are not PostgreSQL.

@@ -66,3 +66,37 @@ func RequireAllRows(ctx context.Context, tx pgx.Tx, t *Table) error {
 			"the owner of a table without FORCE ROW LEVEL SECURITY, or one with\n\n  ALTER ROLE %s BYPASSRLS;",
 			Quote(role))).At("table")
 }
+
+// SetRight is whether a role may set a parameter that is for superusers.
+type SetRight struct {
+	Parameter string
+	// Role is the user who logged in: a transaction takes its settings before it takes on the role of the provider block.
+	Role    string
+	Allowed bool
+	// Grantable means that the right can be given, which PostgreSQL 15 brought.
+	Grantable bool
+}
+
+// MaySet asks whether the user who logged in may set the parameter. Before PostgreSQL 15 that is known of superusers only:
+// some hosted services let their administrators do it, which no catalog tells.
+func MaySet(ctx context.Context, tx pgx.Tx, parameter string) (SetRight, error) {
+	r := SetRight{Parameter: parameter}
+	err := tx.QueryRow(ctx, `
+		SELECT current_setting('server_version_num')::int >= 150000, session_user,
+		       coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = session_user), false)`).Scan(&r.Grantable, &r.Role, &r.Allowed)
+	if err == nil && r.Grantable { // The function came with what it asks for.
+		err = tx.QueryRow(ctx, `SELECT has_parameter_privilege(session_user, $1, 'SET')`, parameter).Scan(&r.Allowed)
+	}
+	if err != nil {
+		return r, fmt.Errorf("look whether the role may set %s: %w", parameter, err)
+	}
+	return r, nil
+}
+
+// Remedy says how the role gets the right.
+func (r SetRight) Remedy() string {
+	if !r.Grantable {
+		return fmt.Sprintf("Before PostgreSQL 15, %s is for superusers, and for the administrators of some hosted services.", r.Parameter)
+	}
+	return fmt.Sprintf("A superuser can allow it:\n\n  GRANT SET ON PARAMETER %s TO %s;", r.Parameter, Quote(r.Role))
+}

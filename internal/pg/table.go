@@ -102,11 +102,23 @@ func (t *Table) Pages() (pages int64) {
 // ErrNoTable is the cause of a finding that says that a table does not exist.
 var ErrNoTable = errors.New("no such table")
 
-// ReadTable reads a table by name. It returns a finding when there is none, or when it is not a kind of relation
-// that can be changed in stages.
+// ReadTable reads a table by name, with its size. It returns a finding when there is none, or when it is not a kind of
+// relation that can be changed in stages. The server locks what it measures (ACCESS SHARE), so that it waits for somebody who
+// changes the table.
 func ReadTable(ctx context.Context, tx pgx.Tx, name TableName) (*Table, error) {
+	t, err := DescribeTable(ctx, tx, name)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.measure(ctx, tx)
+}
+
+// DescribeTable is ReadTable without the sizes. It reads nothing but the catalogs, and so answers also while somebody holds
+// ACCESS EXCLUSIVE on the table.
+func DescribeTable(ctx context.Context, tx pgx.Tx, name TableName) (*Table, error) {
 	t := &Table{Name: name}
 	var kind, persistence string
+	var citus bool
 	err := tx.QueryRow(ctx, `
 		SELECT c.oid, c.relkind::text, c.relpersistence::text, pg_get_userbyid(c.relowner), c.relkind = 'p',
 		       coalesce((SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE c.relispartition AND i.inhrelid = c.oid), ''),
@@ -114,11 +126,11 @@ func ReadTable(ctx context.Context, tx pgx.Tx, name TableName) (*Table, error) {
 		       (SELECT coalesce(max(a.attnum), 0) FROM pg_attribute a WHERE a.attrelid = c.oid),
 		       coalesce((SELECT k.conkey FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'), '{}'),
 		       coalesce((SELECT p.partattrs::int2[] FROM pg_partitioned_table p WHERE p.partrelid = c.oid), '{}'),
-		       row_security_active(c.oid)
+		       row_security_active(c.oid), to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL
 		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		 WHERE n.nspname = $1 AND c.relname = $2`, name.Schema, name.Name).
 		Scan(&t.OID, &kind, &persistence, &t.Owner, &t.Partitioned, &t.PartitionOf, &t.Root, &t.MaxAttnum, &t.PrimaryKey,
-			&t.PartitionKey, &t.RowSecurity)
+			&t.PartitionKey, &t.RowSecurity, &citus)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, unknownTable(ctx, tx, name)
 	}
@@ -134,16 +146,19 @@ func ReadTable(ctx context.Context, tx pgx.Tx, name TableName) (*Table, error) {
 	if err := t.readTree(ctx, tx); err != nil {
 		return nil, err
 	}
-	if err := refuseDistributed(ctx, tx, t); err != nil {
-		return nil, err
+	if citus {
+		if err := refuseDistributed(ctx, tx, t); err != nil {
+			return nil, err
+		}
 	}
 	return t, nil
 }
 
+// readColumns asks for defaults without naming the table, which pg_get_expr would lock; a default refers to no column.
 func (t *Table) readColumns(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-		       CASE WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END,
+		       CASE WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, 0), '') ELSE '' END,
 		       a.attidentity <> '', a.attgenerated <> '', a.attinhcount > 0
 		  FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 		 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
@@ -159,8 +174,7 @@ func (t *Table) readColumns(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// readTree reads the table's descendants. The size of a leaf in pages is taken from the file, not from
-// pg_class.relpages, which is as old as the last vacuum.
+// readTree reads the table's descendants.
 func (t *Table) readTree(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		WITH RECURSIVE tree(oid) AS (
@@ -169,10 +183,7 @@ func (t *Table) readTree(ctx context.Context, tx pgx.Tx) error {
 		  SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
 		)
 		SELECT c.oid, n.nspname, c.relname, c.relkind::text,
-		       coalesce(pg_relation_filenode(c.oid), 0),
-		       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) / current_setting('block_size')::bigint ELSE 0 END,
-		       CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END,
-		       CASE WHEN c.relkind = 'r' THEN c.reltuples ELSE 0 END
+		       coalesce(pg_relation_filenode(c.oid), 0), c.reltuples
 		  FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 		 ORDER BY c.oid`, t.OID)
 	if err != nil {
@@ -182,17 +193,14 @@ func (t *Table) readTree(ctx context.Context, tx pgx.Tx) error {
 	for rows.Next() {
 		var leaf Leaf
 		var kind string
-		var size int64
 		var tuples float64
-		if err := rows.Scan(&leaf.OID, &leaf.Name.Schema, &leaf.Name.Name, &kind, &leaf.Filenode, &leaf.Pages, &size,
-			&tuples); err != nil {
+		if err := rows.Scan(&leaf.OID, &leaf.Name.Schema, &leaf.Name.Name, &kind, &leaf.Filenode, &tuples); err != nil {
 			return fmt.Errorf("read the partitions of %s: %w", t.Name, err)
 		}
 		t.Tree = append(t.Tree, leaf.OID)
 		switch kind {
 		case "r":
 			t.Leaves = append(t.Leaves, leaf)
-			t.Bytes += size
 			if t.EstimatedRows >= 0 && tuples >= 0 {
 				t.EstimatedRows += tuples
 			} else {
@@ -203,6 +211,30 @@ func (t *Table) readTree(ctx context.Context, tx pgx.Tx) error {
 				"Rows of a foreign table live on another server, where this provider can neither lock nor batch them.\n\n"+
 					"Detach the foreign partition first.").At("table")
 		}
+	}
+	return rows.Err()
+}
+
+// measure reads the sizes of the leaves. Pages are those of the file, not pg_class.relpages, which is as old as the last vacuum.
+func (t *Table) measure(ctx context.Context, tx pgx.Tx) error {
+	oids := make([]uint32, len(t.Leaves))
+	for i, leaf := range t.Leaves {
+		oids[i] = leaf.OID
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT coalesce(pg_relation_size(leaf.oid) / current_setting('block_size')::bigint, 0), coalesce(pg_table_size(leaf.oid), 0)
+		  FROM unnest($1::oid[]) WITH ORDINALITY AS leaf(oid, position)
+		 ORDER BY leaf.position`, oids)
+	if err != nil {
+		return fmt.Errorf("measure %s: %w", t.Name, err)
+	}
+	defer rows.Close()
+	for i := 0; rows.Next(); i++ {
+		var bytes int64
+		if err := rows.Scan(&t.Leaves[i].Pages, &bytes); err != nil {
+			return fmt.Errorf("measure %s: %w", t.Name, err)
+		}
+		t.Bytes += bytes
 	}
 	return rows.Err()
 }
@@ -257,13 +289,6 @@ func unknownTable(ctx context.Context, tx pgx.Tx, name TableName) error {
 
 // refuseDistributed refuses tables whose rows Citus keeps on other nodes.
 func refuseDistributed(ctx context.Context, tx pgx.Tx, t *Table) error {
-	var citus bool
-	if err := tx.QueryRow(ctx, `SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL`).Scan(&citus); err != nil {
-		return fmt.Errorf("look for Citus: %w", err)
-	}
-	if !citus {
-		return nil
-	}
 	var distributed bool
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1)`, t.OID).
 		Scan(&distributed)

@@ -58,22 +58,13 @@ type IndexBuild struct {
 
 const sessionColumns = `coalesce(a.backend_type, ''), coalesce(a.state, ''), coalesce(left(a.query, 200), '')`
 
-// inDatabase keeps the rows of pg_locks to relations of this database.
-const inDatabase = `l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.locktype = 'relation'`
-
 func (r *Report) readLocks(ctx context.Context, tx pgx.Tx, t *target) error {
 	rows, err := tx.Query(ctx, `
-		SELECT coalesce(l.pid, 0), coalesce(a.usename, p.owner, '')::text, coalesce(a.application_name, p.gid, ''), `+sessionColumns+`,
-		       coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)), -1)::float8,
+		SELECT `+pg.HolderColumns+`,
 		       l.mode, l.granted, coalesce(extract(epoch FROM clock_timestamp() - l.waitstart), -1)::float8,
 		       `+nameOf("l.relation")+`, l.virtualtransaction
-		  FROM pg_locks l
-		  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-		  -- A prepared transaction has no session; the lock on its own number tells which one it is.
-		  LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL AND own.virtualtransaction = l.virtualtransaction
-		        AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
-		  LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
-		 WHERE `+inDatabase+` AND l.relation = ANY($1) AND l.pid IS DISTINCT FROM pg_backend_pid()
+		  FROM `+pg.Holders+`
+		 WHERE `+pg.OnRelations+` AND l.relation = ANY($1) AND l.pid IS DISTINCT FROM pg_backend_pid()
 		 ORDER BY l.granted DESC, 7 DESC, 1
 		 LIMIT 200`, t.tree)
 	if err != nil {
@@ -142,7 +133,7 @@ func (r *Report) readVacuums(ctx context.Context, tx pgx.Tx, t *target) (err err
 		        SELECT v.pid, 'analyze', v.relid, v.phase, 100.0::float8 * v.sample_blks_scanned / nullif(v.sample_blks_total, 0)
 		          FROM pg_stat_progress_analyze v) AS w ON w.pid = l.pid AND coalesce(w.relid, l.relation) = l.relation
 		  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-		 WHERE `+inDatabase+` AND l.relation = ANY($1) AND l.granted AND l.mode = 'ShareUpdateExclusiveLock'
+		 WHERE `+pg.OnRelations+` AND l.relation = ANY($1) AND l.granted AND l.mode = 'ShareUpdateExclusiveLock'
 		 ORDER BY 1`, t.tree)
 	return err
 }
@@ -151,7 +142,7 @@ func (r *Report) readIndexBuilds(ctx context.Context, tx pgx.Tx, t *target) (err
 	r.IndexBuilds, err = collect[IndexBuild](ctx, tx, `
 		SELECT DISTINCT b.pid, `+nameOf("b.index_relid")+`, b.phase, 100.0::float8 * b.blocks_done / nullif(b.blocks_total, 0)
 		  FROM pg_stat_progress_create_index b JOIN pg_locks l ON l.pid = b.pid
-		 WHERE `+inDatabase+` AND l.relation = ANY($1) AND coalesce(b.relid, l.relation) = l.relation
+		 WHERE `+pg.OnRelations+` AND l.relation = ANY($1) AND coalesce(b.relid, l.relation) = l.relation
 		 ORDER BY 1`, t.tree)
 	return err
 }

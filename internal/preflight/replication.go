@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 )
 
 // Publication is a publication that the table is part of.
@@ -28,14 +30,7 @@ type Slot struct {
 }
 
 // Standby is a receiver of replication.
-type Standby struct {
-	Name      string
-	State     *string
-	SyncState *string
-	// LagBytes and LagSeconds are what it has not replayed; nil when the role may not see it, or the receiver does not tell.
-	LagBytes   *int64
-	LagSeconds *float64
-}
+type Standby = pg.Standby
 
 // readPublications goes by the catalogs alone; the view pg_publication_tables opens each table. A publication of a parent
 // covers its partitions.
@@ -59,23 +54,14 @@ func (r *Report) readPublications(ctx context.Context, tx pgx.Tx, t *target) (er
 	return err
 }
 
-// position is SQL for where the WAL of this server ends. On a standby that is what it has replayed.
-const position = `CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END`
-
 func (r *Report) readSlots(ctx context.Context, tx pgx.Tx, _ *target) (err error) {
 	r.Slots, err = collect[Slot](ctx, tx, `
-		SELECT s.slot_name, s.slot_type, s.database, s.active, s.wal_status, greatest(`+position+` - s.restart_lsn, 0)::bigint, s.safe_wal_size
+		SELECT s.slot_name, s.slot_type, s.database, s.active, s.wal_status, greatest(`+pg.Position+` - s.restart_lsn, 0)::bigint, s.safe_wal_size
 		  FROM pg_replication_slots s ORDER BY 1`)
 	return err
 }
 
 func (r *Report) readStandbys(ctx context.Context, tx pgx.Tx, _ *target) (err error) {
-	r.Standbys, err = collect[Standby](ctx, tx, `
-		SELECT coalesce(nullif(s.application_name, ''), 'pid ' || s.pid), s.state, s.sync_state,
-		       greatest(`+position+` - s.replay_lsn, 0)::bigint,
-		       CASE WHEN s.replay_lsn >= `+position+` THEN 0 ELSE extract(epoch FROM s.replay_lag) END::float8
-		  FROM pg_stat_replication s
-		 WHERE s.state IS DISTINCT FROM 'backup'
-		 ORDER BY 1`)
+	r.Standbys, err = pg.Standbys(ctx, tx)
 	return err
 }

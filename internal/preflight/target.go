@@ -141,17 +141,18 @@ func (r *Report) readRelation(ctx context.Context, tx pgx.Tx, t *target) error {
 func (r *Report) readRole(ctx context.Context, tx pgx.Tx, t *target) error {
 	err := tx.QueryRow(ctx, `
 		SELECT current_user, session_user, pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'SELECT'),
-		       has_table_privilege(c.oid, 'UPDATE'), pg_has_role('pg_read_all_stats', 'USAGE'),
-		       coalesce((SELECT s.rolsuper FROM pg_roles s WHERE s.rolname = session_user), false), row_security_active(c.oid)
+		       has_table_privilege(c.oid, 'UPDATE'), pg_has_role('pg_read_all_stats', 'USAGE'), row_security_active(c.oid)
 		  FROM pg_class c WHERE c.oid = $1`, t.oid).
 		Scan(&r.Role.Name, &r.Role.SessionUser, &r.Role.OwnsTable, &r.Role.MaySelect, &r.Role.MayUpdate, &r.Role.Monitors,
-			&r.Role.MayQuietTriggers, &r.Role.RowSecurityApplies)
-	if err == nil && r.Server.Number >= 150000 { // The function came with what it asks for.
-		err = tx.QueryRow(ctx, `SELECT has_parameter_privilege(session_user, 'session_replication_role', 'SET')`).Scan(&r.Role.MayQuietTriggers)
-	}
+			&r.Role.RowSecurityApplies)
 	if err != nil {
 		return err
 	}
+	right, err := pg.MaySet(ctx, tx, "session_replication_role")
+	if err != nil {
+		return err
+	}
+	r.Role.MayQuietTriggers = right.Allowed
 	t.role = r.Role.Name
 	if !r.Role.Monitors {
 		r.Unseen = append(r.Unseen, "Age, state and statement of other roles' sessions, the progress of their VACUUM and CREATE INDEX, and how far standbys "+

@@ -5,6 +5,7 @@ package stage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -129,10 +130,21 @@ func (env *Env) RecordsOf(ctx context.Context, tx pgx.Tx, table *pg.Table) ([]*l
 }
 
 // ReadTable reads a table. When it is not there under its name but the ledger knows it by its OID, the finding says how
-// it is called now.
+// it is called now, and is no ErrNoTable: an undo that took the table for dropped would leave what it has to undo.
 func (env *Env) ReadTable(ctx context.Context, tx pgx.Tx, name pg.TableName, record *ledger.Stage) (*pg.Table, error) {
-	table, err := pg.ReadTable(ctx, tx, name)
-	if err == nil || record == nil {
+	return tableBy(ctx, tx, pg.ReadTable, name, record)
+}
+
+// DescribeTable is ReadTable without the sizes. It waits for nobody.
+func (env *Env) DescribeTable(ctx context.Context, tx pgx.Tx, name pg.TableName, record *ledger.Stage) (*pg.Table, error) {
+	return tableBy(ctx, tx, pg.DescribeTable, name, record)
+}
+
+func tableBy(
+	ctx context.Context, tx pgx.Tx, read func(context.Context, pgx.Tx, pg.TableName) (*pg.Table, error), name pg.TableName, record *ledger.Stage,
+) (*pg.Table, error) {
+	table, err := read(ctx, tx, name)
+	if record == nil || !errors.Is(err, pg.ErrNoTable) {
 		return table, err
 	}
 	now, ok, lookErr := pg.CurrentName(ctx, tx, record.TableOID)
@@ -143,7 +155,7 @@ func (env *Env) ReadTable(ctx context.Context, tx pgx.Tx, name pg.TableName, rec
 		return nil, finding.New(fmt.Sprintf("Table %s is now called %s", name, now),
 			fmt.Sprintf("The ledger knows the table of this stage by its OID (%d), and it was renamed since.\n\nRename it back, or "+
 				"move the stage to the new name:\n\n  ALTER TABLE %s RENAME TO %s;", record.TableOID, now.SQL(), pg.Quote(name.Name))).
-			At("table").Because(err)
+			At("table")
 	}
 	return nil, err
 }

@@ -86,7 +86,7 @@ func (r *Report) callsSince(statements []Statement) string {
 			calls += *s.CallsSince
 		}
 	}
-	return fmt.Sprintf("; %d of them ran since %s, %s", ran, stamp(*r.LastLook), count(calls, "call"))
+	return fmt.Sprintf("; %d of them ran since %s, %s", ran, stamp(*r.LastLook), finding.Count(calls, "call"))
 }
 
 func describeWriters(writers []ledger.Writer) (lines []string) {
@@ -113,20 +113,13 @@ func describeStatements(statements []Statement) (lines []string) {
 		if len(s.Writes) > 0 {
 			uses += ", writes " + strings.Join(s.Writes, ", ")
 		}
-		lines = append(lines, fmt.Sprintf("role %s%s, %s: %s", s.Role, uses, count(s.Calls, "call"), s.Brief()))
+		lines = append(lines, fmt.Sprintf("role %s%s, %s: %s", s.Role, uses, finding.Count(s.Calls, "call"), s.Brief()))
 	}
 	return lines
 }
 
 // Brief returns the beginning of the statement on one line.
 func (s Statement) Brief() string { return Cut(strings.Join(strings.Fields(s.Query), " "), 120) }
-
-func count(n int64, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}
 
 // Cut shortens a text to so many characters. Three backticks in a row would end the code block of a pull-request comment.
 func Cut(text string, length int) string {

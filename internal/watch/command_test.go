@@ -116,7 +116,7 @@ func (b *backfill) do(fn func(tx pgx.Tx) error) {
 
 func (b *backfill) finish() {
 	b.t.Helper()
-	b.do(func(tx pgx.Tx) error { return b.l.Finish(b.t.Context(), tx, b.lease) })
+	b.do(func(tx pgx.Tx) error { return b.l.Finish(b.t.Context(), tx, b.lease, nil) })
 }
 
 // tail is the output of a command that runs.

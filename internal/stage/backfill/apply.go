@@ -106,9 +106,10 @@ func (s *Spec) begin(ctx context.Context, env *stage.Env) (*job, error) {
 		return nil, backoff.Permanent(err)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(max(waitForSession, env.RetryFor)))
 	if pg.IsContention(err) {
-		// The look at the table waits for an ACCESS EXCLUSIVE lock.
+		// The look at the table waits for an ACCESS EXCLUSIVE lock, and that at the record for another apply.
 		blocked := &job{spec: s, env: env}
-		return nil, blocked.lockedTable(ctx, s.Table, "EXPLAIN SELECT FROM "+s.Table.SQL(), time.Since(started))
+		return nil, blocked.lockedFinding(ctx, fmt.Sprintf("Table %s, or the ledger's record of the backfill, has been locked for %s. What was done before is recorded.",
+			s.Table, time.Since(started).Round(time.Second/10)), s.lockRecord(env), "EXPLAIN SELECT FROM "+s.Table.SQL())
 	}
 	var held *ledger.LeaseHeldError
 	if errors.As(err, &held) {
@@ -163,11 +164,7 @@ func (s *Spec) tryBegin(ctx context.Context, env *stage.Env) (*job, error) {
 		if err := j.readLimits(ctx, tx); err != nil {
 			return err
 		}
-		relations := make([]uint32, len(table.Leaves))
-		for i, leaf := range table.Leaves {
-			relations[i] = leaf.OID
-		}
-		j.monitor = load.NewMonitor(env.DB, s.Options.throttle(), relations, env.Log)
+		j.monitor = load.NewMonitor(env.DB, s.Options.throttle(), leavesOf(table), env.Log)
 		return nil
 	})
 	if err != nil {
@@ -265,7 +262,8 @@ func (j *job) run(ctx context.Context) error {
 
 func (j *job) runUntilDone(ctx context.Context) error {
 	// What operators asked for before counts from the first batch on.
-	if err := j.beat(ctx, j.report(time.Now(), 0)); err != nil {
+	err := j.record(ctx, func(tx pgx.Tx) error { return j.beat(ctx, tx, j.report(time.Now(), 0)) })
+	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)

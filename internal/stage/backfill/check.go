@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
@@ -21,6 +20,7 @@ import (
 
 // Check compiles the expressions against the live table and says what the backfill will do to it.
 func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.Finding, err error) {
+	var f facts
 	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
 		if err := env.Ledger.CheckPrivileges(ctx, tx); err != nil {
 			return err
@@ -47,15 +47,18 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		if err := s.checkQuiet(ctx, tx, env, table, reads); err != nil {
 			return err
 		}
-		f, err := s.forecast(ctx, tx, env, table, record)
-		if err != nil {
+		if f, err = s.gather(ctx, tx, env, table, record); err != nil {
 			return err
 		}
-		unseen, err := s.probe(ctx, tx)
-		warnings = append([]*finding.Finding{f}, unseen...)
+		warnings, err = s.probe(ctx, tx)
 		return err
 	})
-	return warnings, err
+	if err != nil {
+		return warnings, err
+	}
+	// In a transaction of its own: what the sample meets must spoil nothing.
+	found, why := s.look(ctx, env, f.table)
+	return append([]*finding.Finding{s.forecast(env, f, s.estimate(f.outlook, f.table, found, why))}, warnings...), nil
 }
 
 // probe tells which throttle signals the role cannot see, and refuses queries that do not run.
@@ -177,36 +180,6 @@ func (s *Spec) overlaps(ctx context.Context, tx pgx.Tx, env *stage.Env, table *p
 		}
 	}
 	return nil
-}
-
-// forecast tells the reviewer what the backfill is going to do, unless it has nothing to do.
-func (s *Spec) forecast(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.Table, record *ledger.Stage) (*finding.Finding, error) {
-	rows := "an unknown number of rows (the table was never analyzed)"
-	if table.EstimatedRows >= 0 {
-		rows = "up to ~" + humanize.Comma(int64(table.EstimatedRows)) + " rows"
-	}
-	summary := fmt.Sprintf("Backfill of %s updates %s", s.describe(), rows)
-	lines := []string{fmt.Sprintf("The table has %s in %s pages. Each batch is a transaction of its own of about %s that takes row locks "+
-		"only; it can be interrupted at any time and goes on where it stopped.",
-		humanize.IBytes(uint64(max(table.Bytes, 0))), humanize.Comma(table.Pages()), s.Options.targetDuration())}
-	if record != nil && record.Status == ledger.Running && s.continues(record, table) {
-		p, err := env.Ledger.Progress(ctx, tx, s.ID)
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return nil, err
-		}
-		summary = fmt.Sprintf("Backfill of %s resumes at %.0f%%", s.describe(), p.Percent)
-		lines = append(lines, fmt.Sprintf("An earlier apply did %s of %s pages and updated %s rows.",
-			humanize.Comma(p.PagesDone), humanize.Comma(p.PagesTotal), humanize.Comma(p.RowsUpdated)))
-	}
-	if most := env.DB.MaxConnections(); s.Options.workers()+ownSessions > most {
-		lines = append(lines, fmt.Sprintf("It has %d workers, but max_connections = %d of the provider leaves room for %d at the same time: a backfill "+
-			"takes %d connections besides.", s.Options.workers(), most, max(most-ownSessions, 1), ownSessions))
-	}
-	triggers, err := s.triggerForecast(ctx, tx, env, table)
-	if err != nil {
-		return nil, err
-	}
-	return finding.New(summary, finding.Paragraphs(append(lines, triggers...)...)), nil
 }
 
 // describe names the columns for people: public.users (first_name, last_name).

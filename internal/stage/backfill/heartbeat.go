@@ -45,7 +45,7 @@ func (j *job) heartbeat(ctx context.Context) error {
 			logged = now
 			j.logProgress(ctx, report)
 		}
-		err := j.beat(ctx, report)
+		err := j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error { return j.beat(ctx, tx, report) })
 		if errors.Is(err, ledger.ErrLeaseLost) {
 			return err
 		}
@@ -61,14 +61,12 @@ func (j *job) heartbeat(ctx context.Context) error {
 }
 
 // beat tells the ledger how it goes, and the gate what operators ask for.
-func (j *job) beat(ctx context.Context, report ledger.Report) error {
-	return j.env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
-		control, err := j.env.Ledger.Heartbeat(ctx, tx, j.lease, report)
-		if err == nil {
-			j.gate.steer(control)
-		}
-		return err
-	})
+func (j *job) beat(ctx context.Context, tx pgx.Tx, report ledger.Report) error {
+	control, err := j.env.Ledger.Heartbeat(ctx, tx, j.lease, report)
+	if err == nil {
+		j.gate.steer(control)
+	}
+	return err
 }
 
 // report says how it goes.

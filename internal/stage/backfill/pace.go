@@ -75,7 +75,7 @@ func share(s ledger.Segment) float64 { return float64(s.High-s.Low) / ledger.Has
 func (p *pace) meter(s ledger.Segment) *rateMeter {
 	bucket := int(s.Low) * paceBuckets / ledger.HashRange
 	m := &p.buckets[bucket]
-	if m.batches == 0 && m.size == 0 {
+	if m.size == 0 {
 		m.size, m.by = startUnits, limitedByTarget
 		for i := bucket - 1; i >= 0; i-- {
 			if p.buckets[i].batches > 0 {
@@ -92,8 +92,8 @@ func (p *pace) mostUnits(leafPages int64) float64 {
 	return float64(max(leafPages/int64(lockedShare*p.workers), fewUnits))
 }
 
-// next returns the number of pages for the next window of the segment, which is part of a leaf of leafPages. budget is the share of the usual size that the
-// server can bear now; rowsAtOnce bounds the rows of the batch unless it is 0.
+// next returns the number of pages for the next window of the segment, which is part of a leaf of leafPages. budget is the
+// share of the usual size that the server can bear now; rowsAtOnce bounds the rows of the batch unless it is 0.
 func (p *pace) next(s ledger.Segment, leafPages int64, budget, rowsAtOnce float64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -184,12 +184,8 @@ func (j *job) shapeChanged(ctx context.Context, table *pg.Table) (changed bool, 
 }
 
 func (j *job) complete(ctx context.Context) error {
-	// The last word on how it went; a short backfill has had no other.
-	if err := j.beat(ctx, j.report(time.Now(), 0)); err != nil {
-		j.env.Log.WarnContext(ctx, "last report not written", "backfill", j.spec.ID, "error", err)
-	}
 	return j.record(ctx, func(tx pgx.Tx) error {
-		return j.env.Ledger.Finish(ctx, tx, j.lease)
+		return j.env.Ledger.Finish(ctx, tx, j.lease, j.interleaving.hotPercent())
 	})
 }
 

@@ -18,46 +18,17 @@ import (
 // constraints as well, which are triggers too (https://www.postgresql.org/docs/current/runtime-config-client.html).
 var quiet = pg.Setting{Name: "session_replication_role", Value: "replica"}
 
-// quietRight is whether the role may set the setting.
-type quietRight struct {
-	allowed   bool
-	grantable bool
-	role      string
-}
-
-// mayQuiet asks for the user who logged in: a batch takes its settings before it takes on the role of the provider block.
-func mayQuiet(ctx context.Context, tx pgx.Tx) (r quietRight, err error) {
-	err = tx.QueryRow(ctx, `
-		SELECT current_setting('server_version_num')::int >= 150000, session_user,
-		       coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = session_user), false)`).Scan(&r.grantable, &r.role, &r.allowed)
-	if err == nil && r.grantable { // The function came with what it asks for.
-		err = tx.QueryRow(ctx, `SELECT has_parameter_privilege(session_user, $1, 'SET')`, quiet.Name).Scan(&r.allowed)
-	}
-	if err != nil {
-		return r, fmt.Errorf("look whether the role may set %s: %w", quiet.Name, err)
-	}
-	return r, nil
-}
-
-// remedy says how the role gets the right.
-func (r quietRight) remedy() string {
-	if !r.grantable {
-		return fmt.Sprintf("Before PostgreSQL 15, %s is for superusers, and for the administrators of some hosted services.", quiet.Name)
-	}
-	return fmt.Sprintf("A superuser can allow it:\n\n  GRANT SET ON PARAMETER %s TO %s;", quiet.Name, pg.Quote(r.role))
-}
-
 // checkQuiet refuses a backfill without triggers that the role may not run, or in which the server would pass over more than
 // what the user means. reads are the columns that the backfill reads.
 func (s *Spec) checkQuiet(ctx context.Context, tx pgx.Tx, env *stage.Env, table *pg.Table, reads []string) error {
 	if !s.QuietTriggers {
 		return nil
 	}
-	may, err := mayQuiet(ctx, tx)
+	may, err := pg.MaySet(ctx, tx, quiet.Name)
 	if err != nil {
 		return err
 	}
-	if !may.allowed && !may.grantable {
+	if !may.Allowed && !may.Grantable {
 		// Some hosted services let their administrators do it without being superusers, which no catalog tells.
 		attempt, err := tx.Begin(ctx)
 		if err != nil {
@@ -68,11 +39,11 @@ func (s *Spec) checkQuiet(ctx context.Context, tx pgx.Tx, env *stage.Env, table 
 		if err := attempt.Rollback(ctx); err != nil {
 			return err
 		}
-		may.allowed = refused == nil
+		may.Allowed = refused == nil
 	}
-	if !may.allowed {
-		return finding.New(fmt.Sprintf("Role %s may not keep the triggers of %s from firing", may.role, s.Table),
-			finding.Paragraphs(fmt.Sprintf("For fire_triggers = false, the batches set %s. %s", quiet.Name, may.remedy()),
+	if !may.Allowed {
+		return finding.New(fmt.Sprintf("Role %s may not keep the triggers of %s from firing", may.Role, s.Table),
+			finding.Paragraphs(fmt.Sprintf("For fire_triggers = false, the batches set %s. %s", quiet.Name, may.Remedy()),
 				"Or leave fire_triggers out, and let triggers pass over the rows of backfills by their condition:\n\n  WHEN ("+guard+")")).
 			At("fire_triggers")
 	}

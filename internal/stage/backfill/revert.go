@@ -3,7 +3,9 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
@@ -27,8 +29,19 @@ func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err erro
 		if err != nil {
 			return err
 		}
+		status := record.Status
+		if status == ledger.Complete && !record.Retired() {
+			// A target that was dropped or renamed is added anew, and is empty then.
+			filled, err := stage.StillNamed(ctx, tx, record.TableOID, record.Writes, spec.Targets())
+			if err != nil {
+				return err
+			}
+			if !filled {
+				status = ledger.Running
+			}
+		}
 		rows, err := env.Ledger.RowsUpdated(ctx, tx, record.ID)
-		state = &State{Status: record.Status, RowsUpdated: rows, Spec: spec}
+		state = &State{Status: status, RowsUpdated: rows, Spec: spec}
 		return err
 	})
 	return state, err
@@ -41,9 +54,32 @@ func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (*finding.Findin
 			"whether the columns hold anything that is nowhere else."), nil
 }
 
-// Revert forgets the backfill; the data stays. It refuses while an apply is running it.
+// Revert forgets the backfill; the data stays. It refuses while an apply is running it, and waits for one that is about to.
 func (s *Spec) Revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, error) {
-	return nil, env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
+	started := time.Now()
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := s.forget(ctx, env)
+		if err != nil && !pg.IsContention(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(500*time.Millisecond)), backoff.WithMaxElapsedTime(max(env.RetryFor, 1))) // 0 would be for ever.
+	if pg.IsContention(err) {
+		blocked := &job{spec: s, env: env}
+		err = blocked.lockedFinding(ctx, fmt.Sprintf("The ledger's record of the backfill has been locked for %s.",
+			time.Since(started).Round(time.Second/10)), s.lockRecord(env))
+	}
+	return nil, err
+}
+
+// lockRecord waits for whoever holds the ledger's record.
+func (s *Spec) lockRecord(env *stage.Env) string {
+	return fmt.Sprintf("SELECT FROM %s WHERE kind = '%s' AND key = %s FOR NO KEY UPDATE",
+		pg.TableName{Schema: env.Ledger.Schema, Name: "stage"}.SQL(), ledger.BatchedBackfill, pg.Literal(s.ID))
+}
+
+func (s *Spec) forget(ctx context.Context, env *stage.Env) error {
+	return env.DB.Tx(ctx, pgx.TxOptions{}, bookkeeping, func(tx pgx.Tx) error {
 		exists, err := env.Ledger.Exists(ctx, tx)
 		if err != nil || !exists {
 			return err

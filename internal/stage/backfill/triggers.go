@@ -85,11 +85,11 @@ func (t trigger) String() string {
 	does := "once for each batch"
 	switch {
 	case t.EachRow && t.Before:
-		does = "before each row; it may change what is written, as one that sets updated_at does, or leave the row out"
+		does = "before each row; it may change what is written"
 	case t.EachRow && t.Constraint:
 		does = "for each row; it may refuse it"
 	case t.EachRow:
-		does = "after each row; it may write elsewhere, as one that keeps an audit does"
+		does = "after each row; it may write elsewhere"
 	}
 	return fmt.Sprintf("%s, which calls %s: %s", t.Name, t.Function, does)
 }
@@ -132,35 +132,27 @@ func (s *Spec) triggerForecast(ctx context.Context, tx pgx.Tx, env *stage.Env, t
 	if err != nil || len(triggers) == 0 {
 		return nil, err
 	}
-	list, guarded := make([]string, len(triggers)), []string(nil)
+	list, guarded := make([]string, 0, len(triggers)), triggers[0].guarded() // One shows how it is done.
 	for i, t := range triggers {
-		list[i] = t.String()
+		if i == mostExamples {
+			list = append(list, fmt.Sprintf("and %d more", len(triggers)-i))
+			break
+		}
+		line := t.String()
 		if len(t.Relations) < len(table.Leaves) {
-			list[i] += ". It is on " + strings.Join(t.Relations[:min(mostExamples, len(t.Relations))], ", ")
+			line += ". It is on " + strings.Join(t.Relations[:min(mostExamples, len(t.Relations))], ", ")
 			if more := len(t.Relations) - mostExamples; more > 0 {
-				list[i] += fmt.Sprintf(" and %d more", more)
+				line += fmt.Sprintf(" and %d more", more)
 			}
 		}
-		if i < mostExamples {
-			guarded = append(guarded, t.guarded())
-		}
+		list = append(list, line)
 	}
-	lines := []string{"These triggers fire for the rows that it updates:\n" + finding.List(list)}
-	how := "Or let"
+	how := "fire_triggers = false keeps them from it, if the role may do that; the plan then says. Or let"
+	fire := "These triggers fire for the rows that it updates:\n"
 	if s.QuietTriggers {
 		how = "To keep them from it, let"
-		lines[0] = "These triggers fire for the rows that it updates, in spite of fire_triggers = false, because they are ENABLE ALWAYS or ENABLE REPLICA:\n" +
-			finding.List(list)
-	} else {
-		right, err := mayQuiet(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, "If they should not, no trigger of the table fires for what the backfill's own sessions write, with\n\n  fire_triggers = false")
-		if !right.allowed {
-			lines = append(lines, "The role may not do that yet. "+right.remedy())
-		}
+		fire = "These triggers fire for the rows that it updates, in spite of fire_triggers = false, because they are ENABLE ALWAYS or ENABLE REPLICA:\n"
 	}
-	return append(lines, fmt.Sprintf("%s a trigger pass over the rows of backfills by its condition:\n\n%s", how,
-		finding.Indent(strings.Join(guarded, "\n")))), nil
+	return []string{fire + finding.List(list), fmt.Sprintf("%s a trigger pass over the rows of backfills by its condition:\n\n%s", how,
+		finding.Indent(guarded))}, nil
 }

@@ -43,7 +43,7 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 		if errors.Is(err, errProofTooOld) {
 			continue
 		}
-		if err != nil {
+		if err != nil && !s.takenMeanwhile(ctx, env) {
 			return State{}, err
 		}
 		break
@@ -54,6 +54,16 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 		}
 	}
 	return s.settle(ctx, env)
+}
+
+// takenMeanwhile reports whether another apply has put the columns into quarantine, after which a proof fails.
+func (s *Spec) takenMeanwhile(ctx context.Context, env *stage.Env) bool {
+	var found *inspection
+	err := env.DB.Look(ctx, func(tx pgx.Tx) (err error) {
+		found, err = s.inspect(ctx, tx, env)
+		return err
+	})
+	return err == nil && found.place != inPlace
 }
 
 // endUndo brings an undo to its end that was interrupted.

@@ -15,6 +15,7 @@ import (
 // Check refuses what could not be applied, as far as that can be known before the stages that come first have run.
 func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.Finding, err error) {
 	var found *inspection
+	var forecast *finding.Finding
 	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
 		if err := env.Ledger.CheckPrivileges(ctx, tx); err != nil {
 			return err
@@ -44,12 +45,12 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		for _, k := range found.syncs {
 			more = append(more, k.foretell(s.Mode))
 		}
-		f, err := ddl.Forecast(ctx, tx, found.table, ddl.AccessExclusive, fmt.Sprintf("%s of columns of %s", s.noun(), s.describe()),
+		forecast, err = ddl.Forecast(ctx, tx, found.table, ddl.AccessExclusive, fmt.Sprintf("%s of columns of %s", s.noun(), s.describe()),
 			append([]string{s.consequence(found)}, more...)...)
 		if err != nil {
 			return err
 		}
-		warnings = append(warnings, f)
+		warnings = append(warnings, forecast)
 		blind, err := readBlind(ctx, tx, env, found.readers)
 		if len(blind) > 0 {
 			warnings = append(warnings, s.oldSnapshots(blind, "An apply would wait for them"))
@@ -72,9 +73,7 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 		return warnings, nil
 	}
 	size, err := s.foretellArchive(ctx, env, found)
-	if size != nil {
-		warnings = append(warnings, size)
-	}
+	forecast.Detail = finding.Paragraphs(forecast.Detail, size)
 	return warnings, err
 }
 
@@ -86,7 +85,7 @@ func (s *Spec) undoEndsFirst() *finding.Finding {
 func (s *Spec) discardsArchive(kept *archive) *finding.Finding {
 	return finding.New(fmt.Sprintf("Archive of the dropped columns of %s is discarded", s.describe()),
 		fmt.Sprintf("It has %s. After that, an undo of the contract gives back only what the reverse of a sync says. It runs\n\n%s",
-			count(int(kept.Rows), "row"), finding.Indent(s.dropArchive()+";")))
+			finding.Count(kept.Rows, "row"), finding.Indent(s.dropArchive()+";")))
 }
 
 func (s *Spec) consequence(found *inspection) string {

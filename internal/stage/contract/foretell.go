@@ -3,13 +3,16 @@ package contract
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5"
 
+	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
 )
 
 // CheckRevert says what the undo does to the table.
@@ -49,6 +52,16 @@ func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (*finding.Findin
 		return finding.New(title, finding.Paragraphs("It renames them back, with all values, under an ACCESS EXCLUSIVE lock for a moment:",
 			finding.Indent(strings.Join(renames, "\n")), meanwhile, forget)), nil
 	}
+	cost := ""
+	if slices.ContainsFunc(stage.SortedKeys(found.undo.Columns), func(name string) bool { return s.restored(name, &found.undo) != "" }) {
+		err := env.DB.Look(ctx, func(tx pgx.Tx) (err error) {
+			cost, err = backfill.Refill(ctx, tx, env, found.table, stage.SortedKeys(found.undo.Columns))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	var objects []string
 	for _, b := range found.undo.Belongings {
 		if b.Late || b.Kind == "exclude" {
@@ -62,16 +75,19 @@ func (s *Spec) CheckRevert(ctx context.Context, env *stage.Env) (*finding.Findin
 		rebuilt = "It makes these again, without blocking writers while it reads the table:\n" + finding.List(objects)
 	}
 	return finding.New(title, finding.Paragraphs("It adds them again, as the last columns of the table, under an ACCESS EXCLUSIVE lock for a moment:",
-		finding.Indent(strings.Join(adds, "\n")), s.foretellRefill(found), rebuilt, strings.Join(losses, "\n\n"), forget)), nil
+		finding.Indent(strings.Join(adds, "\n")), s.foretellRefill(found, cost), rebuilt, strings.Join(losses, "\n\n"), forget)), nil
 }
 
 // foretellRefill says how the rows get their values.
-func (s *Spec) foretellRefill(found *inspection) string {
+func (s *Spec) foretellRefill(found *inspection, cost string) string {
 	rows := "all rows"
 	if found.table.EstimatedRows >= 0 {
-		rows = "up to ~" + humanize.Comma(int64(found.table.EstimatedRows)) + " rows"
+		rows = "up to " + ddl.Rows(found.table.EstimatedRows)
 	}
 	text := fmt.Sprintf("Then it refills %s in batches, beside the application", rows)
+	if cost != "" {
+		text += ", in " + cost
+	}
 	reversible := false
 	for _, was := range found.undo.Columns {
 		reversible = reversible || was.Reverse != ""
@@ -79,9 +95,9 @@ func (s *Spec) foretellRefill(found *inspection) string {
 	switch a := found.undo.Archive; {
 	case a != nil && reversible:
 		return text + fmt.Sprintf(": %s from the archive, unless their new columns were changed since, and the others by what the reverse of the sync gives.",
-			count(int(a.Rows), "row"))
+			finding.Count(a.Rows, "row"))
 	case a != nil:
-		return text + fmt.Sprintf(": %s from the archive. Rows that have come since stay NULL.", count(int(a.Rows), "row"))
+		return text + fmt.Sprintf(": %s from the archive. Rows that have come since stay NULL.", finding.Count(a.Rows, "row"))
 	case reversible:
 		return text + ", by what the reverse of the sync gives."
 	}

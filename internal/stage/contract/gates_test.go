@@ -230,11 +230,14 @@ func TestPlanSizesTheArchive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if len(warnings) != 1 {
+				t.Errorf("%d warnings, want one for the stage", len(warnings))
+			}
 			var all strings.Builder
 			for _, w := range warnings {
 				all.WriteString(w.Summary + "\n" + w.Detail + "\n\n")
 			}
-			for _, part := range []string{"Archive of columns of public.users (full_name) " + c.want, "archive = false"} {
+			for _, part := range []string{"The archive terraform_postgres.archive_users_full_name", c.want, "archive = false"} {
 				if !strings.Contains(all.String(), part) {
 					t.Errorf("the warnings lack %q:\n%s", part, all.String())
 				}
@@ -261,4 +264,20 @@ func TestInterruptedWaitForSnapshots(t *testing.T) {
 	if _, err := contractOf("users", contract.Quarantine, "full_name").Apply(ctx, env); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("apply: %v", err)
 	}
+}
+
+func TestUndoForetellsWhatTheRefillTakes(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t)
+	createUsers(t, db, 1000)
+	env := newEnv(t, db.ConnString())
+	expand(t, env, nameSync())
+	drop := contractOf("users", contract.Drop, "full_name")
+	apply(t, env, drop)
+	db.Exec(t, `ANALYZE users`)
+	f, err := drop.CheckRevert(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectText(t, f, "refills up to ~1,000 rows in batches, beside the application, in less than a minute and with about", "of WAL (")
 }

@@ -120,6 +120,10 @@ func (s *Spec) locate(found *inspection) error {
 	for _, name := range s.Columns {
 		was, recorded := found.undo.Columns[name]
 		now, there := found.table.ColumnByNumber(was.Attnum)
+		if _, occupied := found.table.Column(name); recorded && occupied && (!there || now.Name != name) {
+			problems = append(problems, s.existsAgain(name, now.Name).At("columns"))
+			continue
+		}
 		switch {
 		case recorded && !there:
 			places[dropped] = true

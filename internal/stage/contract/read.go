@@ -38,7 +38,7 @@ func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err erro
 		if err != nil || record == nil {
 			return err
 		}
-		table, err := env.ReadTable(ctx, tx, s.Table, record)
+		table, err := env.DescribeTable(ctx, tx, s.Table, record)
 		if errors.Is(err, pg.ErrNoTable) && pg.IsGone(ctx, tx, record.TableOID) {
 			return nil
 		}

@@ -19,9 +19,23 @@ import (
 // Revert brings the columns back: renamed, or added again and refilled. It wakes the stages that the contract had retired. Each
 // step is recorded with its work, so that a Revert that was interrupted is gone on with.
 func (s *Spec) Revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, error) {
+	missing, err := s.revert(ctx, env)
+	if err == nil || ctx.Err() != nil {
+		return missing, err
+	}
+	if found, lookErr := s.away(ctx, env); lookErr == nil && found == nil && s.checkUnknown(ctx, env) == nil {
+		return missing, nil // Another apply has undone it meanwhile.
+	}
+	return missing, err
+}
+
+func (s *Spec) revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, error) {
 	found, err := s.away(ctx, env)
-	if err != nil || found == nil {
+	if err != nil {
 		return nil, err
+	}
+	if found == nil {
+		return nil, s.checkUnknown(ctx, env)
 	}
 	if !found.undo.Begun {
 		err := env.Runner.Run(ctx, ddl.Change{
@@ -78,6 +92,37 @@ func (s *Spec) away(ctx context.Context, env *stage.Env) (found *inspection, err
 		return err
 	})
 	return found, err
+}
+
+// checkUnknown refuses to take a quarantine for undone of which only the ledger is gone.
+func (s *Spec) checkUnknown(ctx context.Context, env *stage.Env) error {
+	return env.DB.Look(ctx, func(tx pgx.Tx) error {
+		record, err := env.Record(ctx, tx, ledger.ColumnContract, s.ID)
+		if err != nil || record != nil {
+			return err
+		}
+		table, err := pg.ReadTable(ctx, tx, s.Table)
+		if errors.Is(err, pg.ErrNoTable) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var renames []string
+		for _, name := range s.Columns {
+			_, back := table.Column(name)
+			if _, waits := table.Column(quarantined(name)); waits && !back {
+				renames = append(renames, s.renameBack(quarantined(name), name)+";")
+			}
+		}
+		if len(renames) == 0 {
+			return nil
+		}
+		return finding.New(fmt.Sprintf("The ledger knows nothing of the contract of columns of %s", s.describe()),
+			finding.Paragraphs(fmt.Sprintf("The columns still wait in quarantine, but schema %s does not say what belongs to them, such as NOT NULL or a "+
+				"default. It was dropped, or restored from before.", env.Ledger.Schema),
+				"Restore the schema and destroy the contract again, or bring the columns back by hand and apply then:\n\n"+finding.Indent(strings.Join(renames, "\n"))))
+	})
 }
 
 // bringBack gives the columns their names back, or adds them again, and lets the syncs work as before. The record stays until the
@@ -148,7 +193,7 @@ func (s *Spec) setDefault(name string, was taken) string {
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", s.Table.SQL(), pg.Quote(name), was.Default)
 }
 
-func (s *Spec) existsAgain(name, waiting string) error {
+func (s *Spec) existsAgain(name, waiting string) *finding.Finding {
 	how := "Somebody added it since the old one was dropped."
 	if waiting != "" {
 		how = fmt.Sprintf("Somebody added it while the old one waited as %s.", pg.Quote(waiting))

@@ -8,9 +8,10 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
+	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage/backfill"
 )
 
 // Bounds of the sample from which a plan sizes the archive.
@@ -20,7 +21,7 @@ const (
 )
 
 // foretellArchive tells the reviewer how large the archive becomes, from a sample of the rows.
-func (s *Spec) foretellArchive(ctx context.Context, env *stage.Env, found *inspection) (*finding.Finding, error) {
+func (s *Spec) foretellArchive(ctx context.Context, env *stage.Env, found *inspection) (string, error) {
 	var sampled, lost, width int64
 	settings := []pg.Setting{pg.Timeout("lock_timeout", time.Second), pg.Timeout("statement_timeout", sampleTime)}
 	safe := safely(env)
@@ -46,28 +47,27 @@ func (s *Spec) foretellArchive(ctx context.Context, env *stage.Env, found *inspe
 			  FROM (SELECT max(avg_width) AS w FROM pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = ANY($3) GROUP BY attname) AS widths`,
 			s.Table.Schema, s.Table.Name, names).Scan(&width)
 	})
-	title := fmt.Sprintf("Archive of columns of %s", s.describe())
-	what := fmt.Sprintf("It is the table %s. It holds the values that nothing else gives back, by the primary key of their rows, until the contract is "+
-		"undone. To discard it one day:\n\n  archive = false", s.archiveName())
+	what := fmt.Sprintf("The archive %s", s.archiveName())
 	switch {
 	case pg.IsStatementTimeout(ctx, err), pg.IsContention(err):
-		return finding.New(title+" could not be sized", what), nil
+		return what + " could not be sized. archive = false does without it.", nil
 	case pg.IsRowError(err):
-		return nil, s.explainCopy(err)
+		return "", s.explainCopy(err)
 	case err != nil:
-		return nil, fmt.Errorf("size the archive: %w", err)
+		return "", fmt.Errorf("size the archive: %w", err)
 	case sampled == 0:
-		return finding.New(title+" has no rows to keep", what), nil
+		return what + " has no rows to keep.", nil
 	}
 	rows := max(found.table.EstimatedRows, float64(sampled)) * float64(lost) / float64(sampled)
 	const header = 36 // a row's header and its entry in the primary key
 	size := ""
 	if width > 0 {
-		size = fmt.Sprintf(", ~%s", humanize.IBytes(uint64(rows*float64(width+header))))
+		size = fmt.Sprintf(" (%s)", ddl.Bytes(rows*float64(width+header)))
 	}
-	return finding.New(fmt.Sprintf("%s keeps ~%s rows%s", title, humanize.Comma(int64(rows)), size),
-		finding.Paragraphs(fmt.Sprintf("In a sample of %s rows, %s have a value that is not what the reverse of a sync gives, or that no sync gives.",
-			humanize.Comma(sampled), humanize.Comma(lost)), what)), nil
+	low, high, wal := backfill.Copying(found.table, rows, float64(width+header))
+	return fmt.Sprintf("%s keeps %s%s, for which nothing else gives the old value: %s of a sample of %s. To copy and prove them takes %s beside the "+
+		"application and writes about %s of WAL. archive = false does without it.", what, ddl.Rows(rows), size, humanize.Comma(lost),
+		humanize.Comma(sampled), backfill.Span(low, high), ddl.Bytes(wal)), nil
 }
 
 // sample renders the query that counts, of some rows, those that the archive would keep.

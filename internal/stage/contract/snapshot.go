@@ -121,7 +121,7 @@ func (s *Spec) oldSnapshots(found []blind, act string) *finding.Finding {
 				"  GRANT pg_read_all_stats TO ROLE;"
 		}
 	}
-	return finding.New(fmt.Sprintf("%s may still see %s as it was before the backfill", count(len(found), "session"), s.describe()),
+	return finding.New(fmt.Sprintf("%s may still see %s as it was before the backfill", finding.Count(len(found), "session"), s.describe()),
 		finding.Paragraphs("These have a snapshot that is older than the end of a backfill. To them the new columns are empty, and without the old ones "+
 			"they would read nothing at all:\n"+finding.List(lines), act, hidden))
 }

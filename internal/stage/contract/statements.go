@@ -45,9 +45,9 @@ type lookFunc func(ctx context.Context, env *stage.Env, table pg.TableName, colu
 func (s *Spec) stillUsed(busy []usage.Statement, report *usage.Report) *finding.Finding {
 	var lines []string
 	for _, statement := range busy[:min(len(busy), shownStatements)] {
-		calls := count(int(statement.Calls), "call") + " in all"
+		calls := finding.Count(statement.Calls, "call") + " in all"
 		if statement.CallsSince != nil {
-			calls = count(int(*statement.CallsSince), "call") + " since the last look"
+			calls = finding.Count(*statement.CallsSince, "call") + " since the last look"
 		}
 		lines = append(lines, fmt.Sprintf("role %s, %s: %s", statement.Role, calls, statement.Brief()))
 	}
@@ -58,7 +58,7 @@ func (s *Spec) stillUsed(busy []usage.Statement, report *usage.Report) *finding.
 	if report.LastLook != nil {
 		since = fmt.Sprintf("The last look was an apply at %s.", report.LastLook.UTC().Format(time.RFC3339))
 	}
-	return finding.New(fmt.Sprintf("%s use columns of %s", count(len(busy), "statement"), s.describe()),
+	return finding.New(fmt.Sprintf("%s use columns of %s", finding.Count(len(busy), "statement"), s.describe()),
 		fmt.Sprintf("pg_stat_statements has counted these, which name the columns, and they are not known to have been quiet for %s:\n%s\n\n%s Each apply looks "+
 			"again. After the contract they would fail. When they are known to be of the past, say so:\n\n  writers_migrated = true\n\nor, for all "+
 			"statements of a role:\n\n  ignore = [%q]", s.QuietFor, finding.List(lines), since, busy[0].Role)).At("quiet_for")

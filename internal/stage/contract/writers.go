@@ -97,7 +97,7 @@ func (s *Spec) stillWritten(writers []ledger.Writer, now time.Time) error {
 		lines[i] = fmt.Sprintf("application %q, role %s, from %s, last seen %s, first seen %s", w.ApplicationName, w.Role, address,
 			ago(now.Sub(w.LastSeen)), ago(now.Sub(w.FirstSeen)))
 	}
-	return finding.New(fmt.Sprintf("Columns of %s are still written by %s", s.describe(), count(len(names), "service")),
+	return finding.New(fmt.Sprintf("Columns of %s are still written by %s", s.describe(), finding.Count(len(names), "service")),
 		fmt.Sprintf("Within %s, these have written rows old style, without the new columns:\n%s\n\nAfter the contract they would get errors. Move "+
 			"them to the new columns and apply %s after their last write. If they do not matter:\n\n  ignore = [%s]\n\nNotes do not "+
 			"count with\n\n  quiet_for = \"0s\"", s.QuietFor, finding.List(lines), s.QuietFor, strings.Join(names, ", "))).At("quiet_for")
@@ -124,14 +124,6 @@ func brief(d time.Duration) string {
 		return fmt.Sprintf("%dh", int(d.Hours()))
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
-// count renders a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // quotedList renders names as an HCL list has them.

@@ -151,6 +151,11 @@ func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err erro
 			if err != nil || !live {
 				return err
 			}
+			// Under a column that was renamed or dropped the trigger fails, and with it every write.
+			named, err := stage.StillNamed(ctx, tx, record.TableOID, record.Writes, slices.Concat(spec.New(), spec.Old()))
+			if err != nil || !named {
+				return err
+			}
 		}
 		state = &State{Spec: spec}
 		return nil

@@ -30,8 +30,11 @@ func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.F
 			return err
 		}
 		env.Planned.Sync(s.Table, slices.Concat(s.New(), s.Old(), found.reads)...)
-		lines := []string{fmt.Sprintf("From then on the trigger %s runs for every row that is inserted or updated. It keeps both sides equal, "+
-			"whichever of them a service writes.", pg.Quote(s.trigger()))}
+		lines := []string{
+			fmt.Sprintf("From then on the trigger %s runs for every row that is inserted or updated. It keeps both sides equal, "+
+				"whichever of them a service writes. Rows that are there already stay as they are until somebody writes them.", pg.Quote(s.trigger())),
+			"It notes who writes one side only, by application, role and address, at most once a minute for each session; no writer waits for that.",
+		}
 		if len(s.Reverse) == 0 {
 			lines = append(lines, "There is no reverse: rows that services write new style have no value on the old side, and a contract that drops "+
 				"it keeps an archive of all its values.")

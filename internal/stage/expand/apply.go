@@ -22,22 +22,16 @@ type State struct {
 
 var _ stage.Stage[State] = (*Spec)(nil)
 
-// Apply adds the columns that are missing, drops those that are no longer wanted and changes defaults, in one
-// transaction.
+// Apply adds the columns that are missing, drops those that are no longer wanted, changes defaults, and types where that was
+// accepted, in one transaction.
 func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 	if err := env.Ledger.Ensure(ctx, env.DB); err != nil {
 		return State{}, err
 	}
-	var table *pg.Table
-	err := env.DB.Look(ctx, func(tx pgx.Tx) error {
-		record, err := env.Ledger.Stage(ctx, tx, ledger.ColumnExpand, s.ID)
-		if err != nil {
-			return err
-		}
-		if table, err = env.ReadTable(ctx, tx, s.Table, record); err != nil {
-			return err
-		}
-		return pg.RequireOwner(ctx, tx, table)
+	var found *inspection
+	err := env.DB.Look(ctx, func(tx pgx.Tx) (err error) {
+		found, err = s.inspect(ctx, tx, env)
+		return err
 	})
 	if err != nil {
 		return State{}, err
@@ -46,8 +40,8 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 		return State{}, err
 	}
 	change := ddl.Change{
-		Title: "Adding columns to " + s.describe(s.Names()), Table: table, Lock: ddl.AccessExclusive,
-		Work: func(ctx context.Context, tx pgx.Tx) error { return s.work(ctx, tx, env) },
+		Title: "Adding columns to " + s.describe(s.Names()), Table: found.table, Lock: ddl.AccessExclusive, Rewrites: len(found.rewrites) > 0,
+		Work: func(ctx context.Context, tx pgx.Tx) error { return s.work(ctx, tx, env, found) },
 	}
 	if err := env.Runner.Run(ctx, change); err != nil {
 		return State{}, err
@@ -56,7 +50,7 @@ func (s *Spec) Apply(ctx context.Context, env *stage.Env) (State, error) {
 }
 
 // work runs under the lock. All it finds done already stays, so that it may run again after a lost commit.
-func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
+func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env, found *inspection) error {
 	record, err := env.Ledger.LockStage(ctx, tx, ledger.ColumnExpand, s.ID)
 	if err != nil {
 		return err
@@ -70,7 +64,7 @@ func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
 		return err
 	}
 	for _, name := range s.Names() {
-		if err := s.bringAbout(ctx, tx, before, owned, name); err != nil {
+		if err := s.bringAbout(ctx, tx, before, owned, found, name); err != nil {
 			return err
 		}
 	}
@@ -85,14 +79,16 @@ func (s *Spec) work(ctx context.Context, tx pgx.Tx, env *stage.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseRewrite(before, after); err != nil {
-		return err
+	if len(found.rewrites) == 0 {
+		if err := refuseRewrite(before, after); err != nil {
+			return err
+		}
 	}
 	return s.record(ctx, tx, env, after)
 }
 
 // bringAbout adds one column, or brings an existing one of ours in line.
-func (s *Spec) bringAbout(ctx context.Context, tx pgx.Tx, table *pg.Table, owned owned, name string) error {
+func (s *Spec) bringAbout(ctx context.Context, tx pgx.Tx, table *pg.Table, owned owned, found *inspection, name string) error {
 	column := s.Columns[name]
 	existing, exists := table.Column(name)
 	if !exists {
@@ -105,13 +101,16 @@ func (s *Spec) bringAbout(ctx context.Context, tx pgx.Tx, table *pg.Table, owned
 	if err != nil {
 		return err
 	}
-	if !existing.Type.Equal(resolved) || (column.NotNull && !existing.NotNull) {
+	_, accepted := found.rewrites[name]
+	if (!existing.Type.Equal(resolved) && !accepted) || (column.NotNull && !existing.NotNull) {
 		return finding.New(fmt.Sprintf("Column %s is not as planned", s.Table.Column(name)),
 			fmt.Sprintf("It is of type %s (NOT NULL: %t). Somebody changed it since the plan; plan again.", existing.Type.SQL, existing.NotNull))
 	}
 	alter := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s ", s.Table.SQL(), pg.Quote(name))
 	var statements []string
 	switch {
+	case !existing.Type.Equal(resolved):
+		statements = append(statements, s.retype(name, existing.Default != ""))
 	case column.Default != "":
 		statements = append(statements, alter+"SET DEFAULT "+expression.Parenthesize(column.Default))
 	case existing.Default != "":
@@ -182,7 +181,7 @@ func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err erro
 			state = &State{Columns: s.Columns}
 			return nil
 		}
-		table, err := env.ReadTable(ctx, tx, s.Table, record)
+		table, err := env.DescribeTable(ctx, tx, s.Table, record)
 		if errors.Is(err, pg.ErrNoTable) && (record == nil || pg.IsGone(ctx, tx, record.TableOID)) {
 			return nil
 		}
@@ -216,13 +215,15 @@ func (s *Spec) Read(ctx context.Context, env *stage.Env) (state *State, err erro
 // observe describes a column in the user's words where they mean what is there.
 func observe(ctx context.Context, tx pgx.Tx, wanted Column, is pg.Column, recorded added) (Column, error) {
 	seen := Column{Type: is.Type.SQL, Default: is.Default, NotNull: is.NotNull}
-	resolved, err := expression.ResolveType(ctx, tx, wanted.Type)
-	var f *finding.Finding
-	if err != nil && !errors.As(err, &f) {
-		return seen, err
-	}
-	if err == nil && resolved.Equal(is.Type) {
-		seen.Type = wanted.Type
+	if wanted.Type != is.Type.SQL {
+		resolved, err := expression.ResolveType(ctx, tx, wanted.Type)
+		var f *finding.Finding
+		if err != nil && !errors.As(err, &f) {
+			return seen, err
+		}
+		if err == nil && resolved.Equal(is.Type) {
+			seen.Type = wanted.Type
+		}
 	}
 	if recorded.Default == is.Default && (wanted.Default == "") == (is.Default == "") {
 		seen.Default = wanted.Default

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
-	"github.com/stagedpg/terraform-provider-postgres/internal/expression"
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
@@ -19,42 +18,94 @@ import (
 // maxColumns is the server's limit for column numbers, of which dropped columns keep theirs (MaxHeapAttributeNumber).
 const maxColumns = 1600
 
-// Check refuses what would do more than change metadata, and notes the columns for the later stages of the plan.
+// Check refuses what would do more than change metadata, unless the user has accepted it by name, and notes the columns for
+// the later stages of the plan.
 func (s *Spec) Check(ctx context.Context, env *stage.Env) (warnings []*finding.Finding, err error) {
 	err = env.DB.Look(ctx, func(tx pgx.Tx) error {
 		if err := env.Ledger.CheckPrivileges(ctx, tx); err != nil {
 			return err
 		}
-		record, err := env.Record(ctx, tx, ledger.ColumnExpand, s.ID)
+		found, err := s.inspect(ctx, tx, env)
 		if err != nil {
-			return err
-		}
-		table, err := env.ReadTable(ctx, tx, s.Table, record)
-		if err != nil {
-			return err
-		}
-		owned, err := s.owned(table, record)
-		if err != nil {
-			return err
-		}
-		if err := s.checkTable(ctx, tx, table, owned); err != nil {
-			return err
-		}
-		var problems []error
-		for _, name := range s.Names() {
-			problems = append(problems, s.checkColumn(ctx, tx, table, owned, name))
-		}
-		if err := errors.Join(problems...); err != nil {
 			return err
 		}
 		env.Planned.Add(s.Table, s.types())
-		f, err := ddl.Forecast(ctx, tx, table, ddl.AccessExclusive, "Adding columns to "+s.describe(s.Names()),
+		warnings = found.warnings
+		if len(found.rewrites) > 0 {
+			f, err := s.foretellRewrite(ctx, tx, found)
+			warnings = append(warnings, f)
+			return err
+		}
+		if s.allowsRewrite() {
+			warnings = append(warnings, finding.New(fmt.Sprintf("Expand of %s does not need allow = [%q]", s.describe(s.Names()), TableRewrite),
+				"Nothing that it does now rewrites the table. Take it away, so that nothing does so unnoticed later."))
+		}
+		f, err := ddl.Forecast(ctx, tx, found.table, ddl.AccessExclusive, "Adding columns to "+s.describe(s.Names()),
 			"Sessions that run a prepared SELECT * on the table get the error \"cached plan must not change result type\" once, and must "+
 				"prepare it anew.")
 		warnings = append(warnings, f)
 		return err
 	})
 	return warnings, err
+}
+
+// inspection is what was found of the table before anything is done.
+type inspection struct {
+	table *pg.Table
+	// rewrites says of columns why adding or changing them rewrites the table, which the user has accepted.
+	rewrites map[string]string
+	warnings []*finding.Finding
+}
+
+// inspect refuses what the server could not do, or not without touching every row. It asks the catalogs only, and never how
+// many rows there are, so that an empty table is planned as a full one.
+func (s *Spec) inspect(ctx context.Context, tx pgx.Tx, env *stage.Env) (*inspection, error) {
+	record, err := env.Record(ctx, tx, ledger.ColumnExpand, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	table, err := env.ReadTable(ctx, tx, s.Table, record)
+	if err != nil {
+		return nil, err
+	}
+	owned, err := s.owned(table, record)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkTable(ctx, tx, table, owned); err != nil {
+		return nil, err
+	}
+	records, err := env.RecordsOf(ctx, tx, table)
+	if err != nil {
+		return nil, err
+	}
+	found := &inspection{table: table, rewrites: make(map[string]string)}
+	var problems []error
+	for _, name := range s.Names() {
+		problems = append(problems, s.inspectColumn(ctx, tx, found, owned, records, name))
+	}
+	return found, errors.Join(problems...)
+}
+
+func (s *Spec) inspectColumn(ctx context.Context, tx pgx.Tx, found *inspection, owned owned, records []*ledger.Stage, name string) (err error) {
+	existing, exists := found.table.Column(name)
+	_, ours := owned[name]
+	var rewrite string
+	switch {
+	case exists && !ours:
+		return s.alreadyThere(name)
+	case exists:
+		rewrite, err = s.refuseChange(ctx, tx, found.table, records, existing)
+	default:
+		rewrite, err = s.refuseNew(ctx, tx, found.table, name)
+	}
+	if err != nil {
+		return err
+	}
+	if rewrite != "" {
+		found.rewrites[name] = rewrite
+	}
+	return s.warnOfJSON(ctx, tx, found, existing, name)
 }
 
 func (s *Spec) checkTable(ctx context.Context, tx pgx.Tx, table *pg.Table, owned owned) error {
@@ -74,89 +125,6 @@ func (s *Spec) checkTable(ctx context.Context, tx pgx.Tx, table *pg.Table, owned
 				used, maxColumns)).At("columns")
 	}
 	return pg.RequireOwner(ctx, tx, table)
-}
-
-// checkColumn refuses a column that the server could not add, or not without touching every row.
-func (s *Spec) checkColumn(ctx context.Context, tx pgx.Tx, table *pg.Table, owned owned, name string) error {
-	column, full := s.Columns[name], s.Table.Column(name)
-	at := func(err error, attribute string) error {
-		var f *finding.Finding
-		if errors.As(err, &f) && len(f.Attribute) == 0 {
-			f.At("columns", name, attribute)
-		}
-		return err
-	}
-	resolved, err := expression.ResolveType(ctx, tx, column.Type)
-	if err != nil {
-		return at(err, "type")
-	}
-	if err := checkType(ctx, tx, full, resolved); err != nil {
-		return at(err, "type")
-	}
-	if column.Default != "" {
-		if err := checkDefault(ctx, tx, full, column); err != nil {
-			return at(err, "default")
-		}
-	}
-	existing, exists := table.Column(name)
-	_, ours := owned[name]
-	switch {
-	case exists && !ours:
-		return at(s.alreadyThere(name), "type")
-	case exists && !existing.Type.Equal(resolved):
-		return at(finding.New(fmt.Sprintf("Column %s cannot change its type in place", full),
-			fmt.Sprintf("It is of type %s, and changing it to %s would rewrite the table under an ACCESS EXCLUSIVE lock. Add a column of "+
-				"the new type under another name, and fill it with a backfill.", existing.Type.SQL, resolved.SQL)), "type")
-	case exists && column.NotNull && !existing.NotNull:
-		return at(finding.New(fmt.Sprintf("Column %s cannot become NOT NULL in place", full),
-			"SET NOT NULL scans the table under an ACCESS EXCLUSIVE lock."), "not_null")
-	}
-	return nil
-}
-
-// alreadyThere says that somebody else added the column, and how to take it over.
-func (s *Spec) alreadyThere(name string) error {
-	return finding.New(fmt.Sprintf("Column %s already exists", s.Table.Column(name)),
-		fmt.Sprintf("It was not added by this resource. If it is the column you mean, import it:\n\n  terraform import "+
-			"postgres_column_expand.NAME '%s'", pg.FormatID(s.Table, s.Names())))
-}
-
-// checkType refuses types whose values the server would have to compute or check for every row.
-func checkType(ctx context.Context, tx pgx.Tx, full string, t pg.Type) error {
-	var constrained bool
-	err := tx.QueryRow(ctx, `
-		WITH RECURSIVE under(oid, base, not_null, fallback) AS (
-		  SELECT oid, typbasetype, typnotnull, typdefault FROM pg_type WHERE oid = $1 AND typtype = 'd'
-		  UNION ALL
-		  SELECT t.oid, t.typbasetype, t.typnotnull, t.typdefault
-		    FROM under u JOIN pg_type t ON t.oid = u.base AND t.typtype = 'd'
-		)
-		SELECT coalesce(bool_or(u.not_null OR u.fallback IS NOT NULL OR EXISTS (
-		         SELECT FROM pg_constraint c WHERE c.contypid = u.oid)), false)
-		  FROM under u`, t.OID).Scan(&constrained)
-	if err != nil {
-		return fmt.Errorf("read type %s: %w", t.SQL, err)
-	}
-	if constrained {
-		return finding.New(fmt.Sprintf("Column %s would be of the domain %s, which has a constraint or a default", full, t.SQL),
-			"Adding such a column rewrites the table under an ACCESS EXCLUSIVE lock. Use the type under the domain.")
-	}
-	return nil
-}
-
-// checkDefault refuses defaults that would be computed anew for every row.
-func checkDefault(ctx context.Context, tx pgx.Tx, full string, column Column) error {
-	volatile, err := expression.CheckConstant(ctx, tx, "Default of column "+full, column.Default, column.Type)
-	if err != nil {
-		return err
-	}
-	if volatile {
-		return finding.New(fmt.Sprintf("Default of column %s is volatile", full),
-			"It gives another value for each row, so the server would rewrite the table and all its indexes under an ACCESS EXCLUSIVE "+
-				"lock. Add the column without a default and fill it with a backfill:\n\n"+
-				finding.Indent(fmt.Sprintf("set = { ... = %q }", column.Default)))
-	}
-	return nil
 }
 
 // owned holds what is known of the columns that this expand has added, by name.

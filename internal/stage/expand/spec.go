@@ -4,6 +4,7 @@ package expand
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
@@ -20,9 +21,21 @@ type Spec struct {
 	Columns map[string]Column
 	// ForceDestroy lets the undo drop columns that hold the only copy of data.
 	ForceDestroy bool
+	// Allow names what the user accepts, of Allowable.
+	Allow []string `json:",omitempty"`
 	// Known names the columns that Terraform's state has already, whether the ledger knows them or they were imported.
 	Known []string `json:"-"`
+	// Was holds the columns as Terraform's state has them, so that a plan can tell what is new from what changes.
+	Was map[string]Column `json:"-"`
 }
+
+// TableRewrite is what a user accepts who lets the server write the whole table anew under its lock. It is named like the hazard.
+const TableRewrite = string(ddl.RewritesTable)
+
+// Allowable are the names for Spec.Allow.
+var Allowable = []string{TableRewrite}
+
+func (s *Spec) allowsRewrite() bool { return slices.Contains(s.Allow, TableRewrite) }
 
 // Column is a column to add.
 type Column struct {
@@ -50,9 +63,32 @@ func (s *Spec) types() map[string]string {
 func (s *Spec) Preview() []ddl.Statement {
 	statements := make([]ddl.Statement, 0, len(s.Columns))
 	for _, name := range s.Names() {
-		statements = append(statements, ddl.Statement{SQL: s.add(name), Lock: ddl.AccessExclusive, Effect: ddl.MetadataOnly})
+		statement := ddl.Statement{SQL: s.add(name), Lock: ddl.AccessExclusive, Effect: ddl.MetadataOnly}
+		was, known := s.Was[name]
+		switch {
+		case known && !sameTypeName(was.Type, s.Columns[name].Type):
+			statement.SQL, statement.Effect = s.retype(name, was.Default != ""), ddl.Rewrites
+		case !known && s.allowsRewrite() && !s.Columns[name].isPlain():
+			statement.Effect = ddl.Rewrites
+		}
+		statements = append(statements, statement)
 	}
 	return statements
+}
+
+// retype renders the change of a column's type. A default of the former type might have no cast; within one statement it is
+// dropped first and set last, whatever their order.
+func (s *Spec) retype(name string, hadDefault bool) string {
+	column := s.Columns[name]
+	alter := "\n  ALTER COLUMN " + pg.Quote(name)
+	actions := []string{fmt.Sprintf("%s TYPE %s", alter, column.Type)}
+	if hadDefault {
+		actions = append([]string{alter + " DROP DEFAULT"}, actions...)
+	}
+	if column.Default != "" {
+		actions = append(actions, alter+" SET DEFAULT "+expression.Parenthesize(column.Default))
+	}
+	return "ALTER TABLE " + s.Table.SQL() + strings.Join(actions, ",")
 }
 
 func (s *Spec) add(name string) string {
