@@ -28,6 +28,7 @@ var serverSettings = map[string]string{
 	"max_wal_size":       "8GB",
 	"checkpoint_timeout": "1h",
 	"autovacuum":         "off",
+	"log_connections":    "on",
 }
 
 func begin(ctx context.Context, o options, progress io.Writer) (_ *bench, err error) {

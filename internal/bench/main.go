@@ -76,4 +76,5 @@ var scenarios = []scenario{
 	{"trigger", "what keeping two columns equal adds to a write", runTrigger},
 	{"resume", "what is done twice after a kill -9", runResume},
 	{"memory", "the memory of a process that runs the backfill", runMemory},
+	{"refresh", "what a plan asks of the database when nothing has changed", runRefresh},
 }

@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	directory := t.TempDir()
 	jsonFile, svgFile := filepath.Join(directory, "figures.json"), filepath.Join(directory, "chart.svg")
 	chosen, err := parse([]string{
-		"-rows", "2000", "-trigger-rows", "200", "-writers", "2", "-idle", "200ms", "-reader", "600ms", "-kills", "1",
+		"-rows", "2000", "-trigger-rows", "200", "-writers", "2", "-idle", "200ms", "-reader", "600ms", "-kills", "1", "-tables", "5",
 		"-json", jsonFile, "-svg", svgFile,
 	})
 	if err != nil {
@@ -61,6 +61,7 @@ func TestRun(t *testing.T) {
 	if r.Memory == nil {
 		t.Error("memory was not measured")
 	}
+	expectRefresh(t, r.Refresh)
 	for _, want := range []string{"PostgreSQL " + r.Machine.PostgreSQL, oneUpdate.Name, patientWay, "Targets:"} {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("%q was not printed:\n%s", want, &printed)
@@ -108,6 +109,22 @@ func expectStall(t *testing.T, figures stallFigures) {
 		if s.Took <= 0 || s.Felt.Longest <= 0 || s.Errors != 0 {
 			t.Errorf("%s was not measured: %+v", s.Way, s)
 		}
+	}
+}
+
+func expectRefresh(t *testing.T, figures *refreshFigures) {
+	t.Helper()
+	if figures == nil {
+		t.Fatal("reading resources was not measured")
+	}
+	if figures.Resources != 15 || figures.Statements < 15 {
+		t.Errorf("%d statements for %d resources", figures.Statements, figures.Resources)
+	}
+	if n := figures.of(sharedSessions).Connections; n < 1 || n > maxConnections {
+		t.Errorf("%d connections for all resources, want at most %d", n, maxConnections)
+	}
+	if n := figures.of(ownSession).Connections; n < 15 {
+		t.Errorf("%d connections with one for each of 15 resources", n)
 	}
 }
 

@@ -28,6 +28,7 @@ type options struct {
 	kills   int
 
 	triggerRows int
+	tables      int
 
 	json    string // a file for the figures, or ""
 	svg     string // a file for the chart of the writers' waits, or ""
@@ -51,6 +52,7 @@ func parse(arguments []string) (options, error) {
 	flags.DurationVar(&chosen.reader, "reader", 30*time.Second, "how long the reader of the scenario stall stays in its transaction")
 	flags.IntVar(&chosen.kills, "kills", 4, "how often the scenario resume kills the backfill")
 	flags.IntVar(&chosen.triggerRows, "trigger-rows", 100_000, "rows of each statement of the scenario trigger")
+	flags.IntVar(&chosen.tables, "tables", 67, "tables of the scenario refresh, each with three resources")
 	flags.StringVar(&chosen.json, "json", "", "file for the figures as JSON")
 	flags.StringVar(&chosen.svg, "svg", "", "file for the chart of the writers' waits")
 	flags.BoolVar(&chosen.verbose, "v", false, "show what the backfill logs")
@@ -63,7 +65,7 @@ func parse(arguments []string) (options, error) {
 	case err != nil:
 	case flags.NArg() > 0:
 		err = errors.New("there are no arguments beside the flags")
-	case min(chosen.rows, chosen.rounds, chosen.writers, chosen.kills, chosen.triggerRows) < 1,
+	case min(chosen.rows, chosen.rounds, chosen.writers, chosen.kills, chosen.triggerRows, chosen.tables) < 1,
 		min(chosen.think, chosen.idle, chosen.reader, chosen.limit) <= 0:
 		err = errors.New("all numbers and durations must be above 0")
 	}

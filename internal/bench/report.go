@@ -19,6 +19,7 @@ type report struct {
 	Trigger  triggerFigures  `json:"trigger,omitempty"`
 	Resume   *resumeFigures  `json:"resume,omitempty"`
 	Memory   *memoryFigures  `json:"memory,omitempty"`
+	Refresh  *refreshFigures `json:"refresh,omitempty"`
 	Targets  []target        `json:"targets"`
 }
 
@@ -46,6 +47,9 @@ func (r *report) sections() (sections []section) {
 	}
 	if r.Memory != nil {
 		sections = append(sections, r.Memory)
+	}
+	if r.Refresh != nil {
+		sections = append(sections, r.Refresh)
 	}
 	return sections
 }

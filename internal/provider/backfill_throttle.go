@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/load"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
@@ -101,7 +102,7 @@ func throttleLimits(ctx context.Context, throttle types.Object) (*load.Limits, d
 	for _, t := range thresholds {
 		if text(t.name) != "" {
 			if err := readThreshold(t.of(&limits), text(t.name)); err != nil {
-				diags.AddError(fmt.Sprintf("Threshold %s cannot be read", t.name), capitalize(err.Error())+".")
+				diags.AddError(fmt.Sprintf("Threshold %s cannot be read", t.name), finding.Capitalize(err.Error())+".")
 			}
 		}
 	}
@@ -211,6 +212,6 @@ func (v validThreshold) ValidateString(_ context.Context, req validator.StringRe
 		err = errors.New("it is empty")
 	}
 	if err != nil {
-		resp.Diagnostics.AddAttributeError(req.Path, fmt.Sprintf("Threshold %s is %q", v.name, req.ConfigValue.ValueString()), capitalize(err.Error())+".")
+		resp.Diagnostics.AddAttributeError(req.Path, fmt.Sprintf("Threshold %s is %q", v.name, req.ConfigValue.ValueString()), finding.Capitalize(err.Error())+".")
 	}
 }

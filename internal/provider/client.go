@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/ddl"
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
@@ -85,7 +86,7 @@ func newClient(ctx context.Context, version string, m providerModel, known bool)
 		}
 	}
 	if err := settings.Validate(); err != nil {
-		diags.AddError("Connection settings are not usable", capitalize(err.Error())+".")
+		diags.AddError("Connection settings are not usable", finding.Capitalize(err.Error())+".")
 	}
 	if diags.HasError() {
 		return nil, diags

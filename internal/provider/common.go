@@ -64,13 +64,13 @@ func stageSchema(ctx context.Context, description, idExample, limit string, own 
 		},
 		"statements": schema.ListNestedAttribute{
 			Computed: true,
-			MarkdownDescription: "What the stage runs. It is known at plan time and depends on the configuration alone, so that it can be reviewed and " +
+			MarkdownDescription: "What the stage runs. It is known at plan time and follows from the configuration and the prior state, so that it can be reviewed and " +
 				"checked by policies.",
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 				"sql": schema.StringAttribute{Computed: true, MarkdownDescription: "The statement."},
 				"lock": schema.StringAttribute{Computed: true, MarkdownDescription: "The strongest lock that it takes on the table, by its name in " +
 					"PostgreSQL's documentation."},
-				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only`, `batched update` or `batched copy`."},
+				"effect": schema.StringAttribute{Computed: true, MarkdownDescription: "What it does to the rows: `metadata only`, `batched update`, `batched copy` or `rewrites`."},
 			}},
 		},
 		"hazards": schema.ListNestedAttribute{
@@ -92,16 +92,22 @@ func stageSchema(ctx context.Context, description, idExample, limit string, own 
 	return schema.Schema{MarkdownDescription: description, Attributes: attributes}
 }
 
+// previewer is a stage, of which only what follows from the configuration is asked for.
+type previewer interface {
+	Preview() []ddl.Statement
+	Hazards() []ddl.Hazard
+}
+
 // showPreview writes what a stage runs, and what to weigh about it, into the model.
-func (m *commonModel) showPreview(statements []ddl.Statement, hazards []ddl.Hazard) (diags diag.Diagnostics) {
+func (m *commonModel) showPreview(of previewer) (diags diag.Diagnostics) {
 	var more diag.Diagnostics
-	m.Statements, more = listOf(statementType, statements, func(s ddl.Statement) map[string]attr.Value {
+	m.Statements, more = listOf(statementType, of.Preview(), func(s ddl.Statement) map[string]attr.Value {
 		return map[string]attr.Value{
 			"sql": types.StringValue(s.SQL), "lock": types.StringValue(string(s.Lock)), "effect": types.StringValue(string(s.Effect)),
 		}
 	})
 	diags.Append(more...)
-	m.Hazards, more = listOf(hazardType, hazards, func(h ddl.Hazard) map[string]attr.Value {
+	m.Hazards, more = listOf(hazardType, of.Hazards(), func(h ddl.Hazard) map[string]attr.Value {
 		return map[string]attr.Value{"type": types.StringValue(string(h.Type)), "message": types.StringValue(h.Message)}
 	})
 	diags.Append(more...)

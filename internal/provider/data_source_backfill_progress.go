@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/ledger"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 )
@@ -112,7 +113,7 @@ func (d *backfillProgress) Read(ctx context.Context, req datasource.ReadRequest,
 	}
 	wanted, err := m.filter()
 	if err != nil {
-		resp.Diagnostics.AddAttributeError(path.Root("id"), fmt.Sprintf("%q is not the identity of a backfill", m.ID.ValueString()), capitalize(err.Error())+".")
+		resp.Diagnostics.AddAttributeError(path.Root("id"), fmt.Sprintf("%q is not the identity of a backfill", m.ID.ValueString()), finding.Capitalize(err.Error())+".")
 		return
 	}
 	all, err := []ledger.Progress(nil), errConfigurationUnknown

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
-	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
@@ -25,6 +25,7 @@ type expandModel struct {
 	commonModel
 	Columns      types.Map  `tfsdk:"columns"`
 	ForceDestroy types.Bool `tfsdk:"force_destroy"`
+	Allow        types.Set  `tfsdk:"allow"`
 }
 
 // expandColumn is an element of columns.
@@ -41,7 +42,7 @@ func newColumnExpand() resource.Resource {
 		definition: definition[expandModel, *expand.Spec, expand.State]{
 			name:         "column_expand",
 			schema:       expandSchema,
-			known:        func(m *expandModel) bool { return known(m.Schema, m.Table, m.Columns, m.ForceDestroy) },
+			known:        func(m *expandModel) bool { return known(m.Schema, m.Table, m.Columns, m.ForceDestroy, m.Allow) },
 			spec:         expandSpec,
 			identify:     func(s *expand.Spec) string { return pg.FormatID(s.Table, s.Names()) },
 			sameSpec:     func(a, b *expand.Spec) bool { return reflect.DeepEqual(a.Columns, b.Columns) },
@@ -58,7 +59,8 @@ func newColumnExpand() resource.Resource {
 func expandSchema(ctx context.Context) schema.Schema {
 	return stageSchema(ctx,
 		"Adds columns to a live table, in ways that change metadata only: the lock is held for milliseconds, and no row is touched. What would "+
-			"rewrite or scan the table is refused at plan time, with the staged way to have it. Destroying the resource drops the columns, unless "+
+			"rewrite or scan the table is refused at plan time, with the staged way to have it ([Why a blocking change is "+
+			"refused](../guides/blocking-changes.md)). Destroying the resource drops the columns, unless "+
 			"they hold the only copy of data.",
 		"public.users/first_name,last_name", "one hour",
 		map[string]schema.Attribute{
@@ -70,18 +72,27 @@ func expandSchema(ctx context.Context) schema.Schema {
 				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 					"type": schema.StringAttribute{
 						Required: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
-						MarkdownDescription: "Data type, as in `CREATE TABLE`. It cannot be changed in place, because that may rewrite the table.",
+						MarkdownDescription: "Data type, as in `CREATE TABLE`, without constraints or a collation behind it. It is changed in place only with `allow`, because " +
+							"that may rewrite the table.",
 					},
 					"default": schema.StringAttribute{
 						Optional: true, Validators: []validator.String{stringvalidator.LengthAtLeast(1)},
-						MarkdownDescription: "SQL expression for the default, such as `\"'unknown'\"` or `\"now()\"`. It must not be volatile: it is computed " +
-							"once, when the column is added, for all rows that exist.",
+						MarkdownDescription: "SQL expression for the default, such as `\"'unknown'\"` or `\"now()\"`. It is computed once, when the column is added, for " +
+							"all rows that exist, so it must not be volatile then. Changed later it is for new rows only, and may be.",
 					},
 					"not_null": schema.BoolAttribute{
 						Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-						MarkdownDescription: "Whether the column is `NOT NULL`, which needs a `default`. The default is `false`.",
+						MarkdownDescription: "Whether the column is `NOT NULL`. To add such a column takes a `default`. One that exists becomes `NOT NULL` only if it " +
+							"is already so in the database. The default is `false`.",
 					},
 				}},
+			},
+			"allow": schema.SetAttribute{
+				Optional: true, ElementType: types.StringType,
+				Validators: []validator.Set{setvalidator.ValueStringsAre(stringvalidator.OneOf(expand.Allowable...))},
+				MarkdownDescription: "What is accepted although it blocks, by the name of its hazard. `table_rewrite`: a volatile default, a domain with a " +
+					"constraint or a default, and another `type` for a column that exists. Reads and writes of the table wait until all of it is written " +
+					"anew, so use a maintenance window.",
 			},
 			"force_destroy": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
@@ -91,27 +102,27 @@ func expandSchema(ctx context.Context) schema.Schema {
 }
 
 func expandSpec(ctx context.Context, _ *stage.Env, m, prior *expandModel) (*expand.Spec, diag.Diagnostics) {
+	spec := &expand.Spec{ID: m.ID.ValueString(), Table: m.tableName(), ForceDestroy: m.ForceDestroy.ValueBool()}
 	var diags diag.Diagnostics
-	spec := &expand.Spec{
-		ID: m.ID.ValueString(), Table: m.tableName(), ForceDestroy: m.ForceDestroy.ValueBool(),
-		Columns: make(map[string]expand.Column),
-	}
-	columns := make(map[string]expandColumn)
-	diags.Append(m.Columns.ElementsAs(ctx, &columns, false)...)
-	for _, name := range stage.SortedKeys(columns) {
-		c := columns[name]
-		spec.Columns[name] = expand.Column{Type: c.Type.ValueString(), Default: c.Default.ValueString(), NotNull: c.NotNull.ValueBool()}
-		if c.NotNull.ValueBool() && c.Default.IsNull() {
-			diags.AddAttributeError(path.Root("columns").AtMapKey(name).AtName("not_null"), "Column "+spec.Table.Column(name)+" is NOT NULL without a default",
-				"The rows that exist would have no value for it, and services that do not know it yet could not insert. Add it nullable, or with a default.")
-		}
+	spec.Columns, diags = expandColumns(ctx, m)
+	if !m.Allow.IsNull() {
+		diags.Append(m.Allow.ElementsAs(ctx, &spec.Allow, false)...)
 	}
 	if prior != nil {
-		before := make(map[string]expandColumn)
-		diags.Append(prior.Columns.ElementsAs(ctx, &before, false)...)
-		spec.Known = stage.SortedKeys(before)
+		was, more := expandColumns(ctx, prior)
+		diags.Append(more...)
+		spec.Known, spec.Was = stage.SortedKeys(was), was
 	}
 	return spec, diags
+}
+
+func expandColumns(ctx context.Context, m *expandModel) (map[string]expand.Column, diag.Diagnostics) {
+	columns, given := make(map[string]expand.Column), make(map[string]expandColumn)
+	diags := m.Columns.ElementsAs(ctx, &given, false)
+	for name, c := range given {
+		columns[name] = expand.Column{Type: c.Type.ValueString(), Default: c.Default.ValueString(), NotNull: c.NotNull.ValueBool()}
+	}
+	return columns, diags
 }
 
 func showExpand(ctx context.Context, m *expandModel, observed expand.State) diag.Diagnostics {
@@ -130,7 +141,7 @@ func importExpand(ctx context.Context, names []string) (map[string]attr.Value, d
 		columns[name] = expandColumn{Type: types.StringValue(""), Default: types.StringNull(), NotNull: types.BoolValue(false)}
 	}
 	value, diags := types.MapValueFrom(ctx, types.ObjectType{AttrTypes: expandColumnType}, columns)
-	return map[string]attr.Value{"columns": value, "force_destroy": types.BoolValue(false)}, diags
+	return map[string]attr.Value{"columns": value, "force_destroy": types.BoolValue(false), "allow": types.SetNull(types.StringType)}, diags
 }
 
 // known reports whether all values are known, also inside collections.

@@ -34,7 +34,7 @@ func (r *stageResource[M, PM, S, O]) ImportState(ctx context.Context, req resour
 	}
 	table, columns, err := pg.ParseID(id)
 	if err != nil {
-		resp.Diagnostics.AddError("Import identifier is malformed", capitalize(err.Error())+". Names with other characters than lower-case letters, "+
+		resp.Diagnostics.AddError("Import identifier is malformed", finding.Capitalize(err.Error())+". Names with other characters than lower-case letters, "+
 			"digits and underscores need double quotes.")
 		return
 	}

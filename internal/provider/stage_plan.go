@@ -2,12 +2,15 @@ package provider
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
+	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 )
 
 // ModifyPlan previews the statements, and checks the plan against the live table where something is to be done.
@@ -40,7 +43,7 @@ func (r *stageResource[M, PM, S, O]) ModifyPlan(ctx context.Context, req resourc
 		return
 	}
 	warnings, err := r.check(ctx, spec)
-	switch {
+	switch err = r.client.env.ExplainLock(ctx, PM(planned).common().tableName(), err); {
 	case unreachable(err):
 		r.client.warnUnreachable(&resp.Diagnostics, err)
 	default:
@@ -61,18 +64,21 @@ func (r *stageResource[M, PM, S, O]) planSpec(ctx context.Context, planned, prio
 		common.ID = types.StringValue(r.identify(spec))
 		spec, more = r.spec(ctx, r.client.env, planned, prior)
 		diags.Append(more...)
-		changed = true
-	} else {
-		was, more := r.spec(ctx, r.client.env, prior, prior)
-		diags.Append(more...)
-		changed = !r.sameSpec(was, spec)
+		diags.Append(common.showPreview(spec)...)
+		return spec, true
 	}
-	// An unchanged stage keeps what it ran; the statements of a change follow from the configuration and the prior state.
-	if prior != nil && !changed && !PM(prior).common().Statements.IsNull() {
-		common.Statements, common.Hazards = PM(prior).common().Statements, PM(prior).common().Hazards
-		return spec, changed
+	was, more := r.spec(ctx, r.client.env, prior, prior)
+	diags.Append(more...)
+	changed = !r.sameSpec(was, spec)
+	// The statements of a change follow from the configuration and the prior state. An unchanged stage keeps what it ran, and
+	// its hazards, unless what has changed beside is one.
+	diags.Append(common.showPreview(spec)...)
+	if before := PM(prior).common(); !changed && !before.Statements.IsNull() {
+		common.Statements = before.Statements
+		if slices.Equal(was.Hazards(), spec.Hazards()) {
+			common.Hazards = before.Hazards
+		}
 	}
-	diags.Append(common.showPreview(spec.Preview(), spec.Hazards())...)
 	return spec, changed
 }
 
@@ -80,7 +86,19 @@ func (r *stageResource[M, PM, S, O]) check(ctx context.Context, spec S) ([]*find
 	if !r.client.known {
 		return nil, errConfigurationUnknown
 	}
-	return spec.Check(ctx, r.client.env)
+	warnings, err := spec.Check(ctx, r.client.env)
+	if isOvertaken(err) {
+		warnings, err = spec.Check(ctx, r.client.env)
+	}
+	return warnings, err
+}
+
+// isOvertaken reports whether a check met a column or table that went away while it looked, such as by another apply. A name that was
+// wrong from the start has a finding.
+func isOvertaken(err error) bool {
+	var explained *finding.Finding
+	state := pg.SQLState(err)
+	return (state == "42703" || state == "42P01") && !errors.As(err, &explained)
 }
 
 // planRevert warns what a destroy will do.
@@ -95,6 +113,7 @@ func (r *stageResource[M, PM, S, O]) planRevert(ctx context.Context, prior *M, d
 		return
 	}
 	warning, err := spec.CheckRevert(ctx, r.client.env)
+	err = r.client.env.ExplainLock(ctx, PM(prior).common().tableName(), err)
 	if unreachable(err) {
 		r.client.warnUnreachable(diags, err)
 		return

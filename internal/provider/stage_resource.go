@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 
+	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
 	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
@@ -155,7 +156,10 @@ func (r *stageResource[M, PM, S, O]) apply(ctx context.Context, m, prior *M, tim
 			return *recorded, nil
 		}
 	}
-	observed, err = spec.Apply(ctx, r.client.env)
+	err = r.client.env.Insist(ctx, PM(m).common().tableName(), func() (err error) {
+		observed, err = spec.Apply(ctx, r.client.env)
+		return err
+	})
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = context.Cause(ctx)
 	}
@@ -196,6 +200,7 @@ func (e *timeoutError) Error() string { return fmt.Sprintf("not done within %s",
 func (r *stageResource[M, PM, S, O]) addApplyError(ctx context.Context, m *M, err error, operation string, diags *diag.Diagnostics) {
 	title := r.title(ctx, m)
 	var timeout *timeoutError
+	var explained *finding.Finding
 	switch {
 	case errors.As(err, &timeout):
 		diags.AddError(fmt.Sprintf("%s was not done within %s", title, timeout.after),
@@ -204,6 +209,9 @@ func (r *stageResource[M, PM, S, O]) addApplyError(ctx context.Context, m *M, er
 		diags.AddError(title+" was interrupted", "What was done is recorded in the database, and nothing is half done. Apply again to go on.")
 	case pg.IsUnreachable(err):
 		diags.AddError("The database cannot be reached", fmt.Sprintf("%s needs it: %v.", title, err))
+	case pg.IsConnectionLost(err) && !errors.As(err, &explained):
+		diags.AddError(title+" lost its session", fmt.Sprintf("The server ended it, or the connection broke: %v.\n\nWhat was done is recorded in the "+
+			"database, and nothing is half done. Apply again to go on.", err))
 	default:
 		addErrors(diags, err, title+" failed")
 	}
@@ -249,12 +257,12 @@ func (r *stageResource[M, PM, S, O]) refresh(ctx context.Context, m *M, diags *d
 	}
 	observed, err := spec.Read(ctx, r.client.env)
 	if err != nil || observed == nil {
-		return false, err
+		return false, r.client.env.ExplainLock(ctx, PM(m).common().tableName(), err)
 	}
 	diags.Append(r.show(ctx, m, *observed)...)
 	if PM(m).common().Statements.IsNull() { // It was just imported.
 		if spec, more = r.spec(ctx, r.client.env, m, nil); !more.HasError() {
-			more = PM(m).common().showPreview(spec.Preview(), spec.Hazards())
+			more = PM(m).common().showPreview(spec)
 		}
 		diags.Append(more...)
 	}
@@ -281,7 +289,11 @@ func (r *stageResource[M, PM, S, O]) Delete(ctx context.Context, req resource.De
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &timeoutError{operation: "delete", after: limit})
 	defer cancel()
-	warnings, err := spec.Revert(ctx, r.client.env)
+	var warnings []*finding.Finding
+	err := r.client.env.Insist(ctx, PM(&m).common().tableName(), func() (err error) {
+		warnings, err = spec.Revert(ctx, r.client.env)
+		return err
+	})
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = context.Cause(ctx)
 	}

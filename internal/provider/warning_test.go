@@ -57,6 +57,40 @@ func expectWarning(t *testing.T, warnings []diagnostic, parts ...string) {
 	}
 }
 
+// linesOf is how many lines of 78 columns a warning takes in a pull request, blank ones aside. Terraform wraps all but those that
+// begin with a space.
+func linesOf(w diagnostic) (n int) {
+	for line := range strings.Lines(w.Detail) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		n++
+		if strings.HasPrefix(line, " ") {
+			continue
+		}
+		column := 0
+		for _, word := range strings.Fields(line) {
+			if column > 0 && column+1+len(word) > 78 {
+				n++
+				column = 0
+			}
+			column += 1 + len(word)
+		}
+	}
+	return n
+}
+
+// expectShort fails when a warning is more than a reviewer reads.
+func expectShort(t *testing.T, warnings []diagnostic) {
+	t.Helper()
+	const most = 13 // A dozen is the aim, with the statement for a trigger one more.
+	for _, w := range warnings {
+		if n := linesOf(w); n > most {
+			t.Errorf("a warning has %d lines:\n%s\n%s", n, w.Summary, w.Detail)
+		}
+	}
+}
+
 func TestPlanTellsTheReviewerLiveFacts(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDatabase(t)
@@ -71,14 +105,24 @@ func TestPlanTellsTheReviewerLiveFacts(t *testing.T) {
 		t.Errorf("%d warnings, want one for each stage", len(warnings))
 	}
 	expectWarning(t, warnings, "Adding columns to public.users (first_name, last_name) takes an ACCESS EXCLUSIVE lock for a moment", "~3,000 rows")
-	expectWarning(t, warnings, "Backfill of public.users (first_name, last_name) updates up to ~3,000 rows", "audit, which calls note()")
+	expectWarning(t, warnings, "Backfill of public.users (first_name, last_name) updates ~3,000 rows", "audit, which calls note()",
+		"takes less than a minute and writes about", "estimated from a sample")
 	expectWarning(t, warnings, "Quarantine of columns of public.users (full_name)", "renames them back")
+	expectShort(t, warnings)
+	// Terraform plans some of them side by side.
+	again, bySummary := planWarnings(t, r), func(a, b diagnostic) int { return strings.Compare(a.Summary, b.Summary) }
+	slices.SortFunc(warnings, bySummary)
+	slices.SortFunc(again, bySummary)
+	if !slices.Equal(again, warnings) {
+		t.Errorf("two plans say:\n%v\n%v", warnings, again)
+	}
 
 	r.apply()
 	if warnings := planWarnings(t, r); len(warnings) != 0 {
 		t.Errorf("a plan without changes warns: %v", warnings)
 	}
 	warnings = planWarnings(t, r, "-destroy")
+	expectShort(t, warnings)
 	expectWarning(t, warnings, "Destroying the contract brings columns of public.users (full_name) back",
 		`ALTER TABLE "public"."users" RENAME COLUMN "full_name__quarantined" TO "full_name";`)
 	expectWarning(t, warnings, "Destroying the expand drops columns of public.users (first_name, last_name)", `DROP COLUMN "first_name";`)

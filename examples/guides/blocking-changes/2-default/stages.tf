@@ -1,0 +1,6 @@
+resource "postgres_column_expand" "token" {
+  table   = "sessions"
+  columns = { token = { type = "uuid", default = "gen_random_uuid()" } }
+
+  force_destroy = true # its values are nowhere else
+}
