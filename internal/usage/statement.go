@@ -141,8 +141,10 @@ func (s *Statement) isOwn(role string) bool {
 	}
 	backfills := strings.HasPrefix(s.Query, "UPDATE ONLY ") && strings.Contains(s.Query, ".ctid ")
 	proves := strings.HasPrefix(s.Query, "SELECT ") && strings.Contains(s.Query, ".ctid::text, ARRAY[")
-	tries := strings.HasPrefix(s.Query, "SELECT count(*), count(*) FILTER (WHERE ") && strings.Contains(s.Query, "WHERE num_nulls(")
-	return inTrigger || backfills || proves || tries
+	counts := strings.HasPrefix(s.Query, "SELECT count(*), count(*) FILTER (WHERE ")
+	tries := counts && strings.Contains(s.Query, "WHERE num_nulls(")
+	samples := counts && strings.Contains(s.Query, "ctid >= $1::tid AND ")
+	return inTrigger || backfills || proves || tries || samples
 }
 
 // relationNames are the names of one of which a statement must have in its text.
