@@ -195,3 +195,35 @@ func TestExamplesOfListsAreValid(t *testing.T) {
 		}
 	}
 }
+
+// TestQueryThroughTheCommand runs the examples, and adopts what they find.
+func TestQueryThroughTheCommand(t *testing.T) {
+	t.Parallel()
+	p, err := buildPlugin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !hasActions(p.cli) { // Lists came with them.
+		t.Logf("%s has no lists; what they do is tested without it", p.cli)
+		return
+	}
+	db := pgtest.NewDatabase(t)
+	createUsers(t, db, 50)
+	r := newCLIRun(t, db, allStages)
+	r.apply()
+	r.loseState()
+	if err := r.Remove("main.tf"); err != nil {
+		t.Fatal(err)
+	}
+	for typeName := range identities {
+		r.write(typeName+".tfquery.hcl", read(t, "list-resources/"+typeName+"/list-resource.tfquery.hcl"))
+	}
+	found := r.run(0, "query", "-generate-config-out=found.tf")
+	for typeName, id := range identities {
+		if !strings.Contains(found, "list."+typeName+".users") || !strings.Contains(found, "id="+id) {
+			t.Errorf("no %s with id=%s was found:\n%s", typeName, id, found)
+		}
+	}
+	expectAll(t, r.run(0, "apply", "-auto-approve"), "4 imported, 0 added, 0 changed, 0 destroyed")
+	r.run(0, "plan", "-detailed-exitcode")
+}
