@@ -80,9 +80,10 @@ const abandoned = 10 * time.Second
 // somebody's lock, and a plan must not queue.
 const lookTimeout = 5 * time.Second
 
-// Look runs fn in a read-only transaction with short timeouts, for catalog reads and checks.
+// Look runs fn in a read-only transaction with short timeouts, for catalog reads and checks. All of them see the same moment: an
+// apply that commits meanwhile shows in the ledger and in the table, or in neither.
 func (db *DB) Look(ctx context.Context, fn func(tx pgx.Tx) error) error {
-	return db.Tx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, []Setting{
+	return db.Tx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, []Setting{
 		Timeout("lock_timeout", time.Second), Timeout("statement_timeout", lookTimeout),
 	}, fn)
 }
