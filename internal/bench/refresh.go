@@ -151,7 +151,7 @@ func refreshAll(ctx context.Context, database *pgtest.Database, readers []reader
 
 var (
 	authorized = regexp.MustCompile(`connection authorized: .*application_name=` + applicationName)
-	ran        = regexp.MustCompile(`app=` + applicationName + ` LOG:  (statement|execute [^:]*):`)
+	ran        = regexp.MustCompile(`app=` + applicationName + ` LOG:  (statement: [^-]|execute [^:]*:)`) // A pool's ping is a comment.
 )
 
 // countStatements lets the server log them.

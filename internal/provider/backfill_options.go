@@ -48,7 +48,8 @@ func backfillOptionAttributes() map[string]schema.Attribute {
 	}
 	return map[string]schema.Attribute{
 		"target_duration": duration(fmt.Sprintf("How long each transaction should take, such as `\"%s\"`, which is the default; from %s to %s. A writer "+
-			"that wants a row of the batch waits that long at most, as a rule.", backfill.DefaultTargetDuration, backfill.MinTargetDuration, backfill.MaxTargetDuration),
+			"that wants a row of the batch waits that long at most, as a rule. It is never more than a third of the server's `deadlock_timeout`, which is one "+
+			"second unless it was changed: a writer that waited longer could be taken for part of a deadlock.", backfill.DefaultTargetDuration, backfill.MinTargetDuration, backfill.MaxTargetDuration),
 			backfill.MinTargetDuration, backfill.MaxTargetDuration),
 		"max_rows_per_second": schema.Int64Attribute{
 			Optional: true, Validators: []validator.Int64{int64validator.AtLeast(1)},

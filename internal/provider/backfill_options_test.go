@@ -136,6 +136,9 @@ func TestOptionsOfACompleteBackfillAreRecordedForTheNextRun(t *testing.T) {
 	r.apply()
 	db.Exec(t, `INSERT INTO users (full_name) VALUES ('Ann Lee')`)
 	r.write("main.tf", expandName+backfillWith("workers = 7\nfire_triggers = false"))
+	if planned := r.run(2, "plan", "-detailed-exitcode"); !strings.Contains(planned, `"skips_triggers"`) {
+		t.Errorf("the plan does not show the new hazard:\n%s", planned)
+	}
 	r.apply()
 	if o, quiet := optionsInLedger(t, db); o.Workers != 7 || !quiet {
 		t.Errorf("the ledger has %+v, without triggers: %t", o, quiet)

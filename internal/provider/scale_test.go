@@ -99,7 +99,8 @@ func planBesideLock(t *testing.T, r *cliRun) {
 }
 
 var (
-	ranStatement = regexp.MustCompile(`app=terraform-provider-postgres LOG:  (statement|execute [^:]*):`)
+	// The pool asks a session that was idle for a while whether it is still there, with a comment.
+	ranStatement = regexp.MustCompile(`app=terraform-provider-postgres LOG:  (statement: [^-]|execute [^:]*:)`)
 	authorized   = regexp.MustCompile(`connection authorized: .*application_name=terraform-provider-postgres`)
 )
 

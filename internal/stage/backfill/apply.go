@@ -215,9 +215,9 @@ type job struct {
 	filling pg.Setting
 	// provenBefore means that an earlier run was complete: look first, walk only if there is much to do.
 	provenBefore bool
-	// rowLockTimeout stays below half of the server's deadlock_timeout: a batch that waits for a row gives up before the
-	// server looks for deadlocks, so that the application is never the victim.
-	rowLockTimeout time.Duration
+	// A writer that waits for a row of a batch looks for deadlocks after deadlock_timeout, once. By then the batch has ended:
+	// longest bounds its statement and rowLockTimeout a wait of its own, so that the application is never the victim.
+	longest, rowLockTimeout time.Duration
 }
 
 func (j *job) restart(ctx context.Context, tx pgx.Tx, table *pg.Table) error {
@@ -239,7 +239,9 @@ func (j *job) readLimits(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("read deadlock_timeout: %w", err)
 	}
-	j.rowLockTimeout = min(j.spec.Options.targetDuration()/2, time.Duration(milliseconds)*time.Millisecond/2)
+	deadlockTimeout := time.Duration(milliseconds) * time.Millisecond
+	target := max(min(j.spec.Options.targetDuration(), deadlockTimeout/3), time.Millisecond)
+	j.pace.target, j.rowLockTimeout, j.longest = target, target/2, max(min(overrun*target, deadlockTimeout-target), target)
 	return nil
 }
 

@@ -39,7 +39,7 @@ const counters = `SELECT coalesce(pg_stat_get_xact_tuples_updated($1), 0), coale
 
 // update runs one statement of the backfill over a leaf and its checkpoint in one transaction: both happen or neither.
 func (j *job) update(ctx context.Context, leaf pg.Leaf, smallest bool, sql string, args []any, checkpoint func(tx pgx.Tx, rows int64) error) (b batch, err error) {
-	limit := overrun * j.pace.target
+	limit := j.longest
 	if smallest {
 		limit = smallestTimeout
 	}

@@ -141,7 +141,7 @@ func TestManyLockedRowsAreNotTriedOneByOneForEver(t *testing.T) {
 func TestApplicationIsNeverTheVictimOfADeadlock(t *testing.T) {
 	t.Parallel()
 	const rows = 1000
-	const deadlockTimeout = 50 * time.Millisecond
+	const deadlockTimeout = 300 * time.Millisecond
 	db := pgtest.NewDatabase(t)
 	if _, err := db.Super.Exec(t.Context(), fmt.Sprintf(`ALTER DATABASE %s SET deadlock_timeout = '%s'`, db.Name, deadlockTimeout)); err != nil {
 		t.Fatal(err)
@@ -151,9 +151,9 @@ func TestApplicationIsNeverTheVictimOfADeadlock(t *testing.T) {
 	env, spec := newEnv(t, db.ConnString()), peopleSpec()
 	env.RetryFor = patience
 	done := applying(t.Context(), env, spec)
-	for id := rows - 1; id > rows-30; id-- {
+	for id := rows - 1; id > rows-15; id-- {
 		// A batch that waits longer than this has had its own look for deadlocks, and found none.
-		time.Sleep(2 * deadlockTimeout)
+		time.Sleep(3 * deadlockTimeout / 2)
 		if _, err := held.Exec(t.Context(), `SELECT FROM people WHERE id = $1 FOR UPDATE`, id); err != nil {
 			t.Fatalf("the application's statement on row %d: %v", id, err)
 		}
