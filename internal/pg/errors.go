@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -67,6 +68,9 @@ func IsUnreachable(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.As(err, &connect)
 }
+
+// IsLoginRefused reports whether the server is there and does not let the role in (SQLSTATE class 28).
+func IsLoginRefused(err error) bool { return strings.HasPrefix(SQLState(err), "28") }
 
 // IsConnectionLost reports whether a session broke while it was in use, so that the outcome of its last command
 // is not known (SQLSTATE classes 08 and 57P), or was ended by the server because this process slept in a transaction.

@@ -74,7 +74,7 @@ func TestKilledProcessLeavesNoStandbyBehind(t *testing.T) {
 }
 
 func TestReplica(t *testing.T) {
-	primary := pgtest.StartServer(t, pgtest.Options{Settings: map[string]string{"max_connections": "120"}})
+	primary := pgtest.StartServer(t, pgtest.Options{Settings: map[string]string{"max_connections": "320"}})
 	execute(t, primary.Superuser, `CREATE TABLE copied AS SELECT 1 AS n`)
 	replica, err := primary.StartReplica(t.Context(), pgtest.ReplicaOptions{Name: "it's one", Slot: "one"})
 	if err != nil {

@@ -28,7 +28,7 @@ const SuperuserRole = "postgres"
 var defaultSettings = map[string]string{
 	"listen_addresses":        "127.0.0.1",
 	"unix_socket_directories": "",
-	"max_connections":         "100",
+	"max_connections":         "300",
 	"shared_buffers":          "64MB",
 	"fsync":                   "off", // the operating system does not crash in our tests, only the server
 	"logging_collector":       "off",

@@ -128,9 +128,13 @@ func unreachable(err error) bool {
 
 // warnUnreachable says once for all resources that the plan was made blind.
 func (c *client) warnUnreachable(diags *diag.Diagnostics, err error) {
+	advice := "That is expected when the database is created in the same apply."
+	if pg.IsLoginRefused(err) {
+		advice = "That is expected when the role or its password is made in the same apply. Otherwise check username, password and password_command."
+	}
 	c.warnOnce.Do(func() {
 		diags.AddWarning("The plan was made without the database",
-			fmt.Sprintf("Nothing was checked against the live tables, and the state was not refreshed: %v.\n\nThat is expected when the database is "+
-				"created in the same apply. The apply checks everything before it changes anything.", err))
+			fmt.Sprintf("Nothing was checked against the live tables, and the state was not refreshed: %v.\n\n%s The apply checks everything before it "+
+				"changes anything.", err, advice))
 	})
 }

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -10,7 +9,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/stagedpg/terraform-provider-postgres/internal/finding"
-	"github.com/stagedpg/terraform-provider-postgres/internal/pg"
+	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
 
 // ModifyPlan previews the statements, and checks the plan against the live table where something is to be done.
@@ -87,18 +86,10 @@ func (r *stageResource[M, PM, S, O]) check(ctx context.Context, spec S) ([]*find
 		return nil, errConfigurationUnknown
 	}
 	warnings, err := spec.Check(ctx, r.client.env)
-	if isOvertaken(err) {
+	if stage.IsOvertaken(err) {
 		warnings, err = spec.Check(ctx, r.client.env)
 	}
 	return warnings, err
-}
-
-// isOvertaken reports whether a check met a column or table that went away while it looked, such as by another apply. A name that was
-// wrong from the start has a finding.
-func isOvertaken(err error) bool {
-	var explained *finding.Finding
-	state := pg.SQLState(err)
-	return (state == "42703" || state == "42P01") && !errors.As(err, &explained)
 }
 
 // planRevert warns what a destroy will do.

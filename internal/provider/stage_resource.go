@@ -195,7 +195,7 @@ type timeoutError struct {
 	after     time.Duration
 }
 
-func (e *timeoutError) Error() string { return fmt.Sprintf("not done within %s", e.after) }
+func (e *timeoutError) Error() string { return "not done within " + finding.Duration(e.after) }
 
 func (r *stageResource[M, PM, S, O]) addApplyError(ctx context.Context, m *M, err error, operation string, diags *diag.Diagnostics) {
 	title := r.title(ctx, m)
@@ -203,7 +203,7 @@ func (r *stageResource[M, PM, S, O]) addApplyError(ctx context.Context, m *M, er
 	var explained *finding.Finding
 	switch {
 	case errors.As(err, &timeout):
-		diags.AddError(fmt.Sprintf("%s was not done within %s", title, timeout.after),
+		diags.AddError(title+" was "+timeout.Error(),
 			fmt.Sprintf("What was done is recorded in the database. Apply again to go on, or allow more time:\n\n  timeouts = { %s = \"...\" }", operation))
 	case errors.Is(err, context.Canceled):
 		diags.AddError(title+" was interrupted", "What was done is recorded in the database, and nothing is half done. Apply again to go on.")

@@ -3,6 +3,7 @@ package provider_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -137,5 +138,10 @@ func TestPlanWithoutADatabaseWarnsOnce(t *testing.T) {
 	if len(warnings) != 1 {
 		t.Errorf("%d warnings, want one", len(warnings))
 	}
-	expectWarning(t, warnings, "The plan was made without the database")
+	expectWarning(t, warnings, "The plan was made without the database", "the database is created in the same apply")
+
+	r.write("override.tf", "provider \"postgres\" {\n  connection_string = null\n  host = \""+r.db.Server.Host+"\"\n  port = "+fmt.Sprint(r.db.Server.Port)+
+		"\n  username = \"nobody\"\n  password = \"wrong\"\n  sslmode = \"disable\"\n}\n")
+	warnings = planWarnings(t, r)
+	expectWarning(t, warnings, "The plan was made without the database", "check username, password and password_command")
 }

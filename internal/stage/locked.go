@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,4 +73,11 @@ func (env *Env) ExplainLock(ctx context.Context, table pg.TableName, cause error
 		act = "Try again when they have ended, or end them:\n\n" + finding.Indent(remedies)
 	}
 	return finding.New(fmt.Sprintf("Table %s is locked by others", table), finding.Paragraphs(found, act, "SQLSTATE "+pg.SQLState(cause))).Because(cause)
+}
+
+// IsOvertaken reports whether something went away between two looks at it, such as by another apply that does the same. A name
+// that was wrong from the start has a finding.
+func IsOvertaken(err error) bool {
+	var explained *finding.Finding
+	return slices.Contains([]string{"42703", "42704", "42P01"}, pg.SQLState(err)) && !errors.As(err, &explained)
 }

@@ -16,17 +16,24 @@ import (
 	"github.com/stagedpg/terraform-provider-postgres/internal/stage"
 )
 
+// revertAttempts is how often an undo goes on that meets the steps of another apply that does the same.
+const revertAttempts = 3
+
 // Revert brings the columns back: renamed, or added again and refilled. It wakes the stages that the contract had retired. Each
 // step is recorded with its work, so that a Revert that was interrupted is gone on with.
 func (s *Spec) Revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, error) {
-	missing, err := s.revert(ctx, env)
-	if err == nil || ctx.Err() != nil {
-		return missing, err
+	for attempt := 1; ; attempt++ {
+		missing, err := s.revert(ctx, env)
+		if err == nil || ctx.Err() != nil {
+			return missing, err
+		}
+		if found, lookErr := s.away(ctx, env); lookErr == nil && found == nil && s.checkUnknown(ctx, env) == nil {
+			return missing, nil // Another apply has undone it meanwhile.
+		}
+		if attempt == revertAttempts || !stage.IsOvertaken(err) {
+			return missing, err
+		}
 	}
-	if found, lookErr := s.away(ctx, env); lookErr == nil && found == nil && s.checkUnknown(ctx, env) == nil {
-		return missing, nil // Another apply has undone it meanwhile.
-	}
-	return missing, err
 }
 
 func (s *Spec) revert(ctx context.Context, env *stage.Env) ([]*finding.Finding, error) {
