@@ -52,7 +52,7 @@ func (s *Server) StartReplica(ctx context.Context, options ReplicaOptions) (_ *R
 			Installation: s.Installation,
 			Host:         s.Host,
 			Password:     s.Password,
-			directory:    filepath.Join(os.TempDir(), "pgtest-"+strings.ToLower(rand.Text()[:10])),
+			directory:    newDirectory(filepath.Dir(s.directory)),
 		},
 		Primary: s,
 		Name:    options.Name,

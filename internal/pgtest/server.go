@@ -40,6 +40,9 @@ var defaultSettings = map[string]string{
 type Options struct {
 	Major    int               // 0 is any supported major
 	Settings map[string]string // server settings beside or in place of the defaults
+
+	// inMemory lets the files be in memory, where the machine has room: tests make hundreds of databases and drop them again.
+	inMemory bool
 }
 
 // Server is a running throwaway PostgreSQL server that listens on the loopback interface only. It and its files vanish
@@ -73,7 +76,10 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		Installation: installation,
 		Host:         "127.0.0.1",
 		Password:     rand.Text(),
-		directory:    filepath.Join(os.TempDir(), "pgtest-"+strings.ToLower(rand.Text()[:10])),
+		directory:    newDirectory(os.TempDir()),
+	}
+	if memory := memoryDirectory(); options.inMemory && memory != "" {
+		server.directory = newDirectory(memory)
 	}
 	if err := server.startWatchdog(); err != nil {
 		return nil, fmt.Errorf("start the watchdog of PostgreSQL %s: %w", server.Version, err)
@@ -101,6 +107,10 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 		return nil, fmt.Errorf("connect to the new PostgreSQL %s: %w", server.Version, err)
 	}
 	return server, nil
+}
+
+func newDirectory(parent string) string {
+	return filepath.Join(parent, "pgtest-"+strings.ToLower(rand.Text()[:10]))
 }
 
 // Address is the host and port that the server listens on.

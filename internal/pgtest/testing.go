@@ -43,7 +43,7 @@ func NewDatabase(t testing.TB) *Database {
 	t.Helper()
 	shared.once.Do(func() {
 		// Not the test's context: the server outlives the test that happens to come first.
-		var options Options
+		options := Options{inMemory: true}
 		if options.Major, shared.err = majorOfTests(); shared.err == nil {
 			shared.server, shared.err = Start(context.Background(), options)
 		}
@@ -99,6 +99,7 @@ func StartServer(t testing.TB, options Options) *Server {
 			t.Fatal(err)
 		}
 	}
+	options.inMemory = true
 	server, err := Start(t.Context(), options)
 	if err != nil {
 		t.Fatalf("this test needs a PostgreSQL server: %v", err)
