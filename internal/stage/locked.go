@@ -75,9 +75,11 @@ func (env *Env) ExplainLock(ctx context.Context, table pg.TableName, cause error
 	return finding.New(fmt.Sprintf("Table %s is locked by others", table), finding.Paragraphs(found, act, "SQLSTATE "+pg.SQLState(cause))).Because(cause)
 }
 
-// IsOvertaken reports whether something went away between two looks at it, such as by another apply that does the same. A name
-// that was wrong from the start has a finding.
+// IsOvertaken reports whether something went away between two looks at it, such as by another apply that does the same: its name is
+// unknown, or the server has a row of the catalogs but no description. A name that was wrong from the start has a finding.
 func IsOvertaken(err error) bool {
 	var explained *finding.Finding
-	return slices.Contains([]string{"42703", "42704", "42P01"}, pg.SQLState(err)) && !errors.As(err, &explained)
+	var undescribed pgx.ScanArgError
+	gone := slices.Contains([]string{"42703", "42704", "42P01"}, pg.SQLState(err)) || errors.As(err, &undescribed)
+	return gone && !errors.As(err, &explained)
 }
