@@ -71,11 +71,11 @@ func nameOf(oid string) string {
 }
 
 func (r *Report) readTarget(ctx context.Context, tx pgx.Tx, env *stage.Env) (*target, error) {
-	oid, err := pg.FindTable(ctx, tx, r.Table)
+	table, err := pg.DescribeTable(ctx, tx, r.Table)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{oid: oid, table: r.Table, ledgerSchema: env.Ledger.Schema}
+	t := &target{oid: table.OID, table: r.Table, ledgerSchema: env.Ledger.Schema}
 	if err := r.readRelation(ctx, tx, t); err != nil {
 		return nil, fmt.Errorf("read table %s: %w", r.Table, err)
 	}

@@ -154,6 +154,17 @@ func TestColumnsAreAddedAndRemovedInPlace(t *testing.T) {
 	})
 }
 
+func TestPlanShowsTheColumnThatGoes(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t)
+	createUsers(t, db, 10)
+	r := newCLIRun(t, db, expandOf("users", "a = { type = \"int\" }\n b = { type = \"int\" }"))
+	r.apply()
+	r.write("main.tf", expandOf("users", `a = { type = "int" }`))
+	expectAll(t, r.run(2, "plan", "-detailed-exitcode"), `DROP COLUMN "b"`, `"deletes_data"`)
+	r.apply()
+}
+
 func TestTableThatWasRenamedIsNamed(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDatabase(t)

@@ -3,7 +3,6 @@ package expand
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,7 +21,8 @@ func (s *Spec) foretellRewrite(ctx context.Context, tx pgx.Tx, found *inspection
 	converts := false
 	for _, name := range stage.SortedKeys(found.rewrites) {
 		why = append(why, fmt.Sprintf("%s: %s", s.Table.Column(name), found.rewrites[name]))
-		converts = converts || strings.HasPrefix(found.rewrites[name], "its type changes")
+		_, exists := found.table.Column(name)
+		converts = converts || exists
 	}
 	lossy := ""
 	if converts {

@@ -58,7 +58,7 @@ func (s *Spec) types() map[string]string {
 	return types
 }
 
-// Preview returns one statement for each column. They run in one transaction. Terraform shows text of several lines as it
+// Preview returns one statement for each column, and for each that goes. They run in one transaction. Terraform shows text of several lines as it
 // is, and a single line with every quote escaped.
 func (s *Spec) Preview() []ddl.Statement {
 	statements := make([]ddl.Statement, 0, len(s.Columns))
@@ -73,7 +73,15 @@ func (s *Spec) Preview() []ddl.Statement {
 		}
 		statements = append(statements, statement)
 	}
+	for _, name := range s.leaving() {
+		statements = append(statements, ddl.Statement{SQL: s.drop(name), Lock: ddl.AccessExclusive, Effect: ddl.MetadataOnly})
+	}
 	return statements
+}
+
+// leaving returns the columns that the user no longer wants, sorted.
+func (s *Spec) leaving() []string {
+	return slices.DeleteFunc(stage.SortedKeys(s.Was), func(name string) bool { _, wanted := s.Columns[name]; return wanted })
 }
 
 // retype renders the change of a column's type. A default of the former type might have no cast; within one statement it is

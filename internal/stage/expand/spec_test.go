@@ -33,3 +33,23 @@ ALTER TABLE "App"."we""ird"
 		t.Errorf("got %s\nwant %s", got.String(), want)
 	}
 }
+
+// A column that is taken out of the configuration is dropped, which a reviewer and a policy have to see.
+func TestPreviewOfAColumnThatGoes(t *testing.T) {
+	spec := Spec{
+		Table: pg.TableName{Schema: "public", Name: "users"}, Columns: map[string]Column{"a": {Type: "text"}},
+		Was: map[string]Column{"a": {Type: "text"}, "b": {Type: "text"}},
+	}
+	statements := spec.Preview()
+	if last := statements[len(statements)-1]; len(statements) != 2 || last.SQL != "ALTER TABLE \"public\".\"users\"\n  DROP COLUMN \"b\"" || last.Lock != ddl.AccessExclusive {
+		t.Errorf("the statements are %+v", statements)
+	}
+	hazards := spec.Hazards()
+	if last := hazards[len(hazards)-1]; last.Type != ddl.DeletesData || !strings.Contains(last.Message, `The values of "b" go. The apply refuses`) {
+		t.Errorf("the hazards are %+v", hazards)
+	}
+	spec.Was = spec.Columns
+	if statements, hazards := spec.Preview(), spec.Hazards(); len(statements) != 1 || len(hazards) != 1 {
+		t.Errorf("without one that goes: %+v, %+v", statements, hazards)
+	}
+}
